@@ -1,0 +1,1 @@
+"""Binary log coordinates. Replaced below."""
