@@ -1,0 +1,341 @@
+"""What the API needs from the node it runs in, and nothing more.
+
+`Node` is the seam between the HTTP interface and the actors: the gateway implements it, tests
+implement it in memory. It promises:
+
+- Reads are synchronous and answered from caches: no actor call, no query, no clock skew between two
+  fields of one reply. Only the audit trail (`AuditReads`) is read from the store, and so is async.
+- Changes are async, are bounded in time by the implementer, and end in a value or in a `NodeError`.
+
+Errors (each carries the text that the caller is shown)::
+
+    NodeError
+    |-- NotLeaderError          another node acts: nothing was done here
+    |-- UnknownInstanceError    no such instance is known
+    |-- UnknownClusterError     no such cluster is known
+    |-- RefusedError            a rule forbids it, or it was tried and failed; `details` for the reply
+    |-- OutcomeUnknownError     no answer in time: it may or may not have been done
+    `-- UnavailableError        the part of the node that does this is not there now
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.analysis import ReplicationAnalysis
+from services.config import Settings
+from services.topology.instance import Instance
+from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.records import BlockedRecovery, FailureDetection, Recovery, RecoveryStep
+from services.topology.tree import Topology
+
+__all__ = [
+    "AUDIT_PAGE_SIZE",
+    "AllRecoveries",
+    "AuditReads",
+    "Event",
+    "EventLog",
+    "Node",
+    "NodeError",
+    "NodeIdentity",
+    "NodeStatus",
+    "NotLeaderError",
+    "OutcomeUnknownError",
+    "RecoveriesOfCluster",
+    "RecoveriesOfInstance",
+    "RecoveryById",
+    "RecoveryByUid",
+    "RecoverySelector",
+    "RefusedError",
+    "UnavailableError",
+    "UnknownClusterError",
+    "UnknownInstanceError",
+]
+
+AUDIT_PAGE_SIZE = 20
+"""Rows per page of the audit lists (http-api.md 5.10)."""
+
+EVENTS_KEPT = 1000
+
+
+class NodeError(Exception):
+    """A change that did not happen as asked. ``str(error)`` is what the caller is shown.
+
+    Pickled between actors, so everything stands in ``args``.
+    """
+
+    def __init__(self, message: str, details: InstanceKey | None = None) -> None:
+        super().__init__(message, details)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def details(self) -> InstanceKey | None:
+        """What the enveloped reply carries as ``Details``."""
+        details: InstanceKey | None = self.args[1]
+        return details
+
+
+class NotLeaderError(NodeError):
+    """This node does not lead; nothing was done."""
+
+
+class UnknownInstanceError(NodeError):
+    """No such instance is known here."""
+
+
+class UnknownClusterError(NodeError):
+    """No such cluster is known here."""
+
+
+class RefusedError(NodeError):
+    """A rule forbids what was asked, or it was tried and did not succeed; the text says which."""
+
+
+class OutcomeUnknownError(NodeError):
+    """There was no answer in time. It may have been done: look before asking again."""
+
+
+class UnavailableError(NodeError):
+    """The actor or backend that does this does not answer now; nothing was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeIdentity:
+    """One orchestray node as the others see it. Times are UTC, ``2026-11-22T20:46:24Z``."""
+
+    hostname: str = ""
+    token: str = ""
+    app_version: str = ""
+    first_seen_active: str = ""
+    last_seen_active: str = ""
+    db_backend: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """How this node is, at the moment of asking.
+
+    ``is_leader`` is computed from the deadline of the term each time: a node whose Leader is paused
+    stops being leader without anybody telling it.
+    """
+
+    hostname: str
+    token: str  # 64 hex digits, new with each process
+    app_version: str
+    db_backend: str  # file of the SQLite backend, or host:port
+    is_leader: bool
+    active_node: NodeIdentity = NodeIdentity()
+    available_nodes: tuple[NodeIdentity, ...] = ()
+    healthy: bool = True
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened. ``seq`` grows by one from 1 within one process."""
+
+    seq: int
+    at: str  # UTC, 2026-11-22T20:46:24Z
+    kind: str  # discovered, forgotten, analysis, detection, recovery, leader, ...
+    message: str
+    instance: InstanceKey = NO_KEY
+    cluster: str = ""
+
+
+class EventLog:
+    """The last events of a node, for those who poll for them. Belongs to one event loop.
+
+    Bounded: the oldest are dropped, which a reader sees as a gap in ``seq``. A reader whose ``since``
+    lies in the future has seen an earlier process of this node: it is given all that is kept.
+    """
+
+    def __init__(self, kept: int = EVENTS_KEPT) -> None:
+        self._events: deque[Event] = deque(maxlen=kept)
+        self._last_seq = 0
+        self._arrived = asyncio.Event()
+
+    @property
+    def last_seq(self) -> int:
+        return self._last_seq
+
+    def append(
+        self, kind: str, message: str, *, at: str, instance: InstanceKey = NO_KEY, cluster: str = ""
+    ) -> Event:
+        """Add an event and wake those who wait."""
+        self._last_seq += 1
+        event = Event(
+            seq=self._last_seq, at=at, kind=kind, message=message, instance=instance, cluster=cluster
+        )
+        self._events.append(event)
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+        return event
+
+    def since(self, seq: int) -> tuple[Event, ...]:
+        """Kept events with a greater number than ``seq``, oldest first."""
+        after = 0 if seq > self._last_seq else seq
+        return tuple(event for event in self._events if event.seq > after)
+
+    async def wait(self, seq: int, timeout_seconds: float) -> tuple[Event, ...]:
+        """As `since`, but wait up to ``timeout_seconds`` for the first one."""
+        events = self.since(seq)
+        if not events and timeout_seconds > 0:
+            arrived = self._arrived
+            try:
+                await asyncio.wait_for(arrived.wait(), timeout_seconds)
+            except asyncio.TimeoutError:
+                return ()
+            events = self.since(seq)
+        return events
+
+
+@dataclass(frozen=True, slots=True)
+class AllRecoveries:
+    """Every recovery there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveriesOfCluster:
+    """Those of one cluster, under its id (any name it ever had), name or alias; empty ones do not match."""
+
+    name: str = ""
+    alias: str = ""
+    cluster_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveriesOfInstance:
+    """Those whose failed server is this one."""
+
+    key: InstanceKey
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryById:
+    recovery_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryByUid:
+    uid: str
+
+
+RecoverySelector = AllRecoveries | RecoveriesOfCluster | RecoveriesOfInstance | RecoveryById | RecoveryByUid
+
+
+class AuditReads(Protocol):
+    """The audit trail, read from the store. Lists are newest first, pages of AUDIT_PAGE_SIZE from 0.
+
+    Raises UnavailableError when the backend does not answer in time.
+    """
+
+    async def recoveries(
+        self, selector: RecoverySelector, *, unacknowledged_only: bool = False, page: int = 0
+    ) -> Sequence[Recovery]: ...
+
+    async def active_recoveries(self, cluster_name: str) -> Sequence[Recovery]:
+        """Of one cluster: in their active period and not ended."""
+        ...
+
+    async def recently_active_recoveries(
+        self, *, cluster_name: str = "", successor: InstanceKey | None = None
+    ) -> Sequence[Recovery]:
+        """Ended within the last 5 minutes: of one cluster, or with this successor."""
+        ...
+
+    async def recovery_steps(self, uid: str) -> Sequence[RecoveryStep]:
+        """Steps of one recovery, oldest first."""
+        ...
+
+    async def failure_detections(
+        self, *, detection_id: int | None = None, cluster_alias: str = "", page: int = 0
+    ) -> Sequence[FailureDetection]: ...
+
+    async def blocked_recoveries(self, cluster_name: str = "") -> Sequence[BlockedRecovery]: ...
+
+
+class Node(Protocol):
+    """The node behind the API; see the module's text for what it promises."""
+
+    # reads, from caches
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def configuration_warnings(self) -> tuple[str, ...]: ...
+
+    @property
+    def topology(self) -> Topology:
+        """The newest snapshot. The same object until something in it changed: replies are cached by it."""
+        ...
+
+    @property
+    def analysis(self) -> tuple[ReplicationAnalysis, ...]:
+        """What is wrong in that snapshot, already evaluated; same rule of identity."""
+        ...
+
+    @property
+    def global_recoveries_enabled(self) -> bool: ...
+
+    def status(self) -> NodeStatus: ...
+
+    @property
+    def events(self) -> EventLog: ...
+
+    @property
+    def audit(self) -> AuditReads: ...
+
+    # changes, bounded in time by the implementer; each may raise any NodeError
+
+    async def resolve(self, key: InstanceKey) -> InstanceKey:
+        """Resolve the host name and open a TCP connection there. Raises RefusedError with the reason."""
+        ...
+
+    async def discover(self, key: InstanceKey, *, background: bool = False) -> Instance | None:
+        """Probe a server and take it into the topology; its replicas and master follow by themselves.
+
+        Returns what the probe saw; None in the background, or if the server is filtered out.
+        """
+        ...
+
+    async def refresh(self, key: InstanceKey) -> None:
+        """Probe a server now, without taking up what it is connected to."""
+        ...
+
+    async def forget(self, key: InstanceKey) -> None: ...
+
+    async def forget_cluster(self, cluster_id: str) -> None: ...
+
+    async def recover(
+        self, key: InstanceKey, *, candidate: InstanceKey | None, skip_hooks: bool, caller: str
+    ) -> InstanceKey:
+        """Recover from the failure of ``key``; returns the promoted server.
+
+        Raises RefusedError with the failed key as details when not attempted, or when nothing was promoted.
+        """
+        ...
+
+    async def acknowledge(self, selector: RecoverySelector, *, comment: str, owner: str) -> int:
+        """Acknowledge what matches and is not acknowledged yet; returns how many."""
+        ...
+
+    async def register_candidate(self, key: InstanceKey, rule: str) -> None:
+        """Set the promotion rule: prefer, neutral, prefer_not or must_not."""
+        ...
+
+    async def set_global_recoveries(self, enabled: bool) -> None: ...
+
+    async def reload_configuration(self, extra_path: str = "") -> None:
+        """Read the configuration files again, then ``extra_path``; all or nothing.
+
+        Raises RefusedError that names the key, the value and the mend.
+        """
+        ...
