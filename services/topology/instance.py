@@ -127,6 +127,7 @@ class Instance:
     semi_sync_master_timeout_ms: int = 0
     semi_sync_master_wait_count: int = 0
     semi_sync_master_wait_point: str = ""  # AFTER_SYNC, AFTER_COMMIT
+    semi_sync_master_wait_no_replica: bool = True  # keep waiting when too few replicas are connected
     semi_sync_master_clients: int = 0
     semi_sync_master_no_tx: int = 0  # commits that nobody acknowledged, since start
     semi_sync_replica_enabled: bool = False
