@@ -1,0 +1,167 @@
+"""The statements of each flavour and version: the one place where they are spelled.
+
+A dialect is chosen once per connection from the server's version. Result columns come back under the
+names of MySQL 8.4+ (``Source_…``, ``Replica_…``) whatever the server calls them: see ``modern_columns``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.topology.versions import Version
+
+__all__ = ["DIALECTS", "Dialect", "dialect_for", "modern_columns"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Words of one range of versions of one flavour.
+
+    ``proven`` tells whether orchestray's tests run it against a real server; what is not proven is
+    watched, and never changed by a recovery.
+    """
+
+    name: str
+    mariadb: bool
+    since: tuple[int, ...]
+    replica: str  # REPLICA or SLAVE
+    change_source: str
+    source_option: str  # prefix of the options of CHANGE: SOURCE_ or MASTER_
+    binary_log_status: str
+    registered_replicas: str
+    variables: Mapping[str, str]  # our name -> expression
+    oracle_gtid: bool
+    super_read_only: bool
+    proven: bool = False
+
+    @property
+    def replica_status(self) -> str:
+        return f"SHOW {self.replica} STATUS"
+
+    @property
+    def stop_receiver(self) -> str:
+        return f"STOP {self.replica} IO_THREAD"
+
+    @property
+    def start_receiver(self) -> str:
+        return f"START {self.replica} IO_THREAD"
+
+    @property
+    def start_applier(self) -> str:
+        return f"START {self.replica} SQL_THREAD"
+
+    @property
+    def start_replica(self) -> str:
+        return f"START {self.replica}"
+
+    @property
+    def stop_replica(self) -> str:
+        return f"STOP {self.replica}"
+
+    @property
+    def reset_replica_all(self) -> str:
+        return f"RESET {self.replica} ALL"
+
+    def change_source_to(self, host_literal: str, port: int) -> str:
+        """Point to another source by GTID. Credentials and TLS settings of the channel stay."""
+        option = self.source_option
+        place = f"{option}HOST={host_literal}, {option}PORT={port:d}"
+        return f"{self.change_source} {place}, {option}AUTO_POSITION=1"
+
+    def dump_threads(self, *, performance_schema: bool) -> str:
+        """Clients that read the binary log; ``Host`` is ``address:port`` of their end."""
+        table = (
+            "performance_schema.processlist"
+            if performance_schema and not self.mariadb and self.since >= (8, 4)
+            else "information_schema.processlist"
+        )
+        return f"SELECT HOST AS Host FROM {table} WHERE COMMAND LIKE 'Binlog Dump%'"
+
+
+_COMMON = {
+    "hostname": "@@global.hostname",
+    "server_id": "@@global.server_id",
+    "version": "@@global.version",
+    "version_comment": "@@global.version_comment",
+    "read_only": "@@global.read_only",
+    "binlog_format": "@@global.binlog_format",
+    "log_bin": "@@global.log_bin",
+    "binlog_row_image": "@@global.binlog_row_image",
+}
+_ORACLE = {
+    **_COMMON,
+    "super_read_only": "@@global.super_read_only",
+    "server_uuid": "@@global.server_uuid",
+    "gtid_mode": "@@global.gtid_mode",
+    "gtid_executed": "@@global.gtid_executed",
+    "gtid_purged": "@@global.gtid_purged",
+}
+_OLD_UPDATES = {"log_replica_updates": "@@global.log_slave_updates"}
+_NEW_UPDATES = {"log_replica_updates": "@@global.log_replica_updates"}
+
+
+def _old(name: str, *, mariadb: bool, since: tuple[int, ...], replica: str = "SLAVE") -> Dialect:
+    return Dialect(
+        name=name,
+        mariadb=mariadb,
+        since=since,
+        replica=replica,
+        change_source="CHANGE MASTER TO",
+        source_option="MASTER_",
+        binary_log_status="SHOW MASTER STATUS",
+        registered_replicas="SHOW SLAVE HOSTS",
+        variables={**(_COMMON if mariadb else _ORACLE), **_OLD_UPDATES},
+        oracle_gtid=not mariadb,
+        super_read_only=not mariadb,
+    )
+
+
+DIALECTS: tuple[Dialect, ...] = (
+    Dialect(
+        name="MySQL 8.4",
+        mariadb=False,
+        since=(8, 4),
+        replica="REPLICA",
+        change_source="CHANGE REPLICATION SOURCE TO",
+        source_option="SOURCE_",
+        binary_log_status="SHOW BINARY LOG STATUS",
+        registered_replicas="SHOW REPLICAS",
+        variables={**_ORACLE, **_NEW_UPDATES},
+        oracle_gtid=True,
+        super_read_only=True,
+        proven=True,
+    ),
+    Dialect(
+        # 8.0.23 has all the new words but the two that came with 8.2.
+        name="MySQL 8.0.23",
+        mariadb=False,
+        since=(8, 0, 23),
+        replica="REPLICA",
+        change_source="CHANGE REPLICATION SOURCE TO",
+        source_option="SOURCE_",
+        binary_log_status="SHOW MASTER STATUS",
+        registered_replicas="SHOW REPLICAS",
+        variables={**_ORACLE, **_OLD_UPDATES},
+        oracle_gtid=True,
+        super_read_only=True,
+    ),
+    _old("MySQL 5.7", mariadb=False, since=(5, 7)),
+    _old("MariaDB 10.5", mariadb=True, since=(10, 5), replica="REPLICA"),
+    _old("MariaDB 10.4", mariadb=True, since=(10, 4)),
+)
+"""Newest first within a flavour: the first whose ``since`` is not above the server's version is its own."""
+
+
+def dialect_for(version_text: str) -> Dialect:
+    """The dialect of a server. An older or unreadable version gets the oldest of its flavour."""
+    mariadb = "mariadb" in version_text.lower()
+    numbers = Version.parse(version_text).numbers
+    ours = [dialect for dialect in DIALECTS if dialect.mariadb == mariadb]
+    return next((dialect for dialect in ours if dialect.since <= numbers), ours[-1])
+
+
+def modern_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A status row with the column names of MySQL 8.4+."""
+    return {name.replace("Master_", "Source_").replace("Slave_", "Replica_"): v for name, v in row.items()}

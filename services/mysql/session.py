@@ -1,0 +1,213 @@
+"""Acting on one server: a session in which every changing statement is fenced.
+
+A process can be paused between a check and a statement, and a statement can wait in a hung server. So:
+
+- A term's acts on a server run in one session that holds two user locks there: ``orchestray:<setup>``, and
+  one that carries the term. A new term ends the holder's session first; a term that finds a newer one's lock
+  does nothing more.
+- Every changing statement travels behind a guard in the same packet, which fails unless this session still
+  holds the lock and the server's clock has not passed the deadline: then the server skips the rest.
+- What opens a server carries the deadline in the statement itself as well, because it may wait behind a lock
+  after the guard.
+- ``wait_timeout=1`` ends the session of a Leader that is paused; a living one pings. ``lock_wait_timeout``
+  keeps a statement from waiting behind a metadata lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from services.mysql.connection import Connection, Login, Row
+from services.mysql.dialect import Dialect, dialect_for
+from services.mysql.errors import ConnectError, LostError, MySQLError, StatementError
+from services.topology.keys import InstanceKey
+
+__all__ = ["ActingSession", "Mandate", "MandateOverError", "NewerTermError", "quoted_host"]
+
+_HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,255}")
+_NEWER_TERMS_LOOKED_FOR = 64
+_KEEP_ALIVE_SECONDS = 0.3
+_GUARD_FAILED = 1242  # "Subquery returns more than 1 row": how the guard stops a statement
+_DENIED_LOCK_TRIES = 20
+
+
+class MandateOverError(Exception):
+    """The right to act has ended, or would end before the statement could: nothing was sent."""
+
+
+class NewerTermError(MandateOverError):
+    """A newer term holds its lock on the server."""
+
+
+class Mandate(Protocol):
+    """The right to act: a term, and how long it still lasts on this host's clock."""
+
+    @property
+    def setup(self) -> str: ...
+
+    @property
+    def term(self) -> int: ...
+
+    def remaining_seconds(self) -> float:
+        """Seconds left; zero or less when it has ended. Computed when asked."""
+        ...
+
+
+def quoted_host(host: str) -> str:
+    """A host name as a string literal for CHANGE … TO, which takes no expressions.
+
+    Raises ValueError for a name with characters that no host name has.
+    """
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{host!r} is not a host name")
+    return f"'{host}'"
+
+
+class ActingSession:
+    """One term's session on one server. ``close`` gives the locks up."""
+
+    def __init__(self, connection: Connection, dialect: Dialect, mandate: Mandate) -> None:
+        self.key = connection.key
+        self.dialect = dialect
+        self._connection = connection
+        self._mandate = mandate
+        self._lock = f"orchestray:{mandate.setup}"
+        self._turn = asyncio.Lock()
+        self._keeper: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls, key: InstanceKey, login: Login, mandate: Mandate, *, timeout: float = 1.0
+    ) -> ActingSession:
+        """Log in, end an older term's session if there is one, and take the locks.
+
+        Raises NewerTermError, MandateOverError, or the errors of ``services.mysql.errors``.
+        """
+        if mandate.remaining_seconds() <= 0:
+            raise MandateOverError(f"{key}: the right to act has ended (term {mandate.term})")
+        connection = await Connection.open(key, login, timeout=timeout)
+        try:
+            rows = await connection.query(
+                "SET SESSION wait_timeout=1, lock_wait_timeout=1; SELECT @@global.version AS version",
+                timeout=timeout,
+            )
+            session = cls(connection, dialect_for(str(rows[1][0]["version"])), mandate)
+            await session._take_locks(timeout)
+        except BaseException:
+            connection.abort()
+            raise
+        session._keeper = asyncio.ensure_future(session._keep_alive())
+        return session
+
+    async def _take_locks(self, timeout: float) -> None:
+        term = self._mandate.term
+        newer = ", ".join(
+            f"IS_USED_LOCK('{self._lock}:{term + ahead}')" for ahead in range(1, _NEWER_TERMS_LOOKED_FOR + 1)
+        )
+        look = (
+            f"SELECT COALESCE({newer}) AS newer, GET_LOCK('{self._lock}:{term}', 0) AS mine, "
+            f"GET_LOCK('{self._lock}', 0) AS taken, IS_USED_LOCK('{self._lock}') AS holder"
+        )
+        for _ in range(_DENIED_LOCK_TRIES):
+            row = (await self._connection.query(look, timeout=timeout))[0][0]
+            if row["newer"] is not None:
+                raise NewerTermError(f"{self.key}: a newer term than {term} acts there")
+            if row["taken"] == 1:
+                return
+            if row["holder"] is not None:
+                if self._mandate.remaining_seconds() <= 0:
+                    raise MandateOverError(f"{self.key}: the right to act has ended (term {term})")
+                with contextlib.suppress(StatementError):  # it may have ended by itself
+                    await self._connection.query(f"KILL {int(row['holder'])}", timeout=timeout)
+            await asyncio.sleep(0.02)
+        raise StatementError(self.key, f"the session that holds {self._lock!r} does not end")
+
+    async def read(self, sql: str, *, timeout: float = 1.0) -> list[Row]:
+        """Rows of one statement that changes nothing."""
+        async with self._turn:
+            return (await self._connection.query(sql, timeout=timeout))[0]
+
+    async def act(self, sql: str, *, step: str, timeout: float = 1.0) -> None:
+        """Run one changing statement behind the guard. ``timeout`` bounds it, in seconds.
+
+        Raises MandateOverError (it did not run), StatementError (the server refused it) or LostError (it
+        may have run).
+        """
+        async with self._turn:
+            deadline = await self._server_deadline(timeout)
+            await self._guarded(sql, deadline, step, timeout)
+
+    async def set_writable(self, *, step: str, timeout: float = 1.0) -> None:
+        """Open the server for writes, each statement carrying the deadline in the server's clock."""
+        async with self._turn:
+            deadline = await self._server_deadline(timeout)
+            names = ["super_read_only", "read_only"] if self.dialect.super_read_only else ["read_only"]
+            for name in names:
+                opening = f"SET GLOBAL {name} = IF(SYSDATE(6) < '{deadline}', 0, @@global.{name})"
+                await self._guarded(opening, deadline, step, timeout)
+            rows = await self._connection.query("SELECT @@global.read_only AS read_only", timeout=timeout)
+        if str(rows[0][0]["read_only"]) not in ("0", "OFF"):
+            raise MandateOverError(f"{self.key}: the deadline passed before the server could be opened")
+
+    async def set_read_only(self, *, step: str, timeout: float = 1.0) -> None:
+        """Close the server for writes, also for privileged accounts where the flavour can."""
+        name = "super_read_only" if self.dialect.super_read_only else "read_only"
+        await self.act(f"SET GLOBAL {name} = 1", step=step, timeout=timeout)
+
+    async def _server_deadline(self, timeout: float) -> str:
+        """The end of the mandate in this server's clock, which is read now."""
+        asked = time.monotonic()
+        remaining = self._mandate.remaining_seconds()
+        if remaining <= 0:
+            raise MandateOverError(f"{self.key}: the right to act has ended (term {self._mandate.term})")
+        micros = int(remaining * 1e6)
+        sql = f"SELECT CAST(SYSDATE(6) + INTERVAL {micros} MICROSECOND AS CHAR) AS deadline"
+        rows = await self._connection.query(sql, timeout=timeout)
+        # Counted from when the question was sent, so that the server's deadline is never the later one.
+        if time.monotonic() - asked >= remaining:
+            raise MandateOverError(f"{self.key}: the right to act ended while the server was asked its time")
+        return self._earlier(str(rows[0][0]["deadline"]), time.monotonic() - asked)
+
+    @staticmethod
+    def _earlier(deadline: str, seconds: float) -> str:
+        moment = datetime.fromisoformat(deadline) - timedelta(seconds=seconds)
+        return moment.isoformat(sep=" ", timespec="microseconds")
+
+    async def _guarded(self, sql: str, deadline: str, step: str, timeout: float) -> None:
+        remaining = self._mandate.remaining_seconds()
+        if remaining <= 0:
+            raise MandateOverError(f"{self.key}: the right to act has ended (term {self._mandate.term})")
+        comment = f"/* orchestray term={self._mandate.term} step={step} */"
+        guard = (
+            f"DO IF(SYSDATE(6) < '{deadline}' AND IS_USED_LOCK('{self._lock}') = CONNECTION_ID(), "
+            "1, (SELECT 1 UNION ALL SELECT 2))"
+        )
+        try:
+            await self._connection.query(f"{guard}; {comment} {sql}", timeout=timeout)
+        except StatementError as error:
+            if error.errno == _GUARD_FAILED:
+                raise MandateOverError(f"{self.key}: the server's guard stopped step {step}") from None
+            raise
+
+    async def _keep_alive(self) -> None:
+        while not self._connection.closed:
+            await asyncio.sleep(_KEEP_ALIVE_SECONDS)
+            async with self._turn:
+                try:
+                    await self._connection.ping(timeout=1.0)
+                except (LostError, ConnectError, MySQLError):
+                    self._connection.abort()
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.closed
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+        await self._connection.close()

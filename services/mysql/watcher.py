@@ -1,0 +1,235 @@
+"""Watching one server: polls on time, looks at once when something happens.
+
+Between its polls a watcher keeps the idle connection registered with the event loop, so that a reset or
+an end of file is known in the millisecond in which the kernel knows it, and pings a server that has
+replicas every heartbeat. Either is a reason to look, never a verdict: what is reported is what a check on a
+fresh connection finds, at once and again after 25, 50, 100 … ms.
+
+Nothing here can hang: every check has a bound, and a server that keeps a poll waiting is dialled on a
+second connection meanwhile, so that slow and dead can be told apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from services.mysql.connection import Connection, Login, speaks_http
+from services.mysql.errors import ConnectError, LostError, StatementError
+from services.mysql.poll import PartialPollError, PolledServer
+from services.topology.instance import CheckOutcome, Instance, Observation
+from services.topology.keys import InstanceKey
+
+__all__ = ["WatchPolicy", "Watcher"]
+
+_log = structlog.get_logger(__name__)
+
+BURST_SECONDS = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4)
+"""Pauses before each of the looks that follow an event."""
+
+Report = Callable[[Observation], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPolicy:
+    """Times of a watcher, in seconds."""
+
+    poll: float = 5.0
+    heartbeat: float = 0.5
+    connect_timeout: float = 2.0
+    read_timeout: float = 10.0
+    dead_factor: float = 1.0
+    dead_max: float = 300.0
+
+
+class Watcher:
+    """Polls and watches one server until ``stop``; ``report`` is called with each finished check."""
+
+    def __init__(self, key: InstanceKey, login: Login, policy: WatchPolicy, report: Report) -> None:
+        self.key = key
+        self._login = login
+        self._policy = policy
+        self._report = report
+        self._server: PolledServer | None = None
+        self._wake = asyncio.Event()
+        self._burst: list[float] = []
+        self._has_replicas = False
+        self._ever_spoke = False
+        self._speaks_http: bool | None = None
+        self._failures = 0
+        self._redial = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.ensure_future(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=1.0)
+        self._drop()
+
+    def look(self, *, burst: bool = False) -> None:
+        """Check at once; with ``burst`` also again shortly after, several times."""
+        self._burst = list(BURST_SECONDS if burst else BURST_SECONDS[:1])
+        self._wake.set()
+
+    def redial(self, enabled: bool) -> None:
+        """Dial a server that does not answer at every heartbeat, without backoff."""
+        if enabled and not self._redial:
+            self._wake.set()
+        self._redial = enabled
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            if self._burst:
+                await self._pause(self._burst.pop(0))
+            try:
+                observation = await self._check()
+            except Exception as error:
+                # A defect of ours must not end the watching of a server, nor pass for its death.
+                _log.exception("check failed", instance=str(self.key))
+                observation = self._failed(CheckOutcome.UNKNOWN, f"internal error: {error}", time.monotonic())
+            self._emit(observation)
+            if observation.outcome is CheckOutcome.OK:
+                self._failures = 0
+            else:
+                self._failures += 1
+                if self._failures == 1 and not self._burst:
+                    self._burst = list(BURST_SECONDS[1:])
+            if not self._burst:
+                await self._idle(self._interval())
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), seconds)
+
+    def _interval(self) -> float:
+        policy = self._policy
+        if not self._failures:
+            return policy.poll
+        if self._redial:
+            return policy.heartbeat
+        return min(policy.poll * policy.dead_factor ** min(self._failures - 1, 64), policy.dead_max)
+
+    async def _idle(self, seconds: float) -> None:
+        """Wait for the next poll, pinging meanwhile. Returns early when there is reason to look."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while not self._wake.is_set() and (left := until - loop.time()) > 0:
+            server = self._server
+            if server is None or not self._has_replicas:
+                if server is not None:
+                    server.connection.watch(self._event)
+                await self._pause(left)
+                continue
+            server.connection.watch(self._event)
+            await self._pause(min(left, self._policy.heartbeat))
+            if self._wake.is_set() or until - loop.time() <= 0:
+                return
+            try:
+                await server.connection.ping(timeout=self._policy.heartbeat)
+            except (LostError, StatementError, ConnectError):
+                self._event()
+
+    def _event(self) -> None:
+        self._drop()
+        self.look(burst=True)
+
+    def _drop(self) -> None:
+        if self._server is not None:
+            self._server.connection.abort()
+            self._server = None
+
+    def _emit(self, observation: Observation) -> None:
+        if observation.outcome.is_answer:
+            self._ever_spoke = True
+        if observation.outcome is not CheckOutcome.NOT_MYSQL and not observation.outcome.is_silence:
+            self._speaks_http = None
+        if observation.instance is not None:
+            self._has_replicas = bool(observation.instance.replicas)
+        self._report(observation)
+
+    async def _check(self) -> Observation:
+        began = time.monotonic()
+        try:
+            instance = await self._poll()
+        except ConnectError as error:
+            self._drop()
+            return self._failed(*await self._explained(error), began)
+        except LostError as error:
+            self._drop()
+            return self._failed(error.outcome, str(error), began)
+        except StatementError as error:
+            self._drop()
+            return self._failed(CheckOutcome.FAILED, str(error), began)
+        except PartialPollError as error:
+            return self._failed(CheckOutcome.FAILED, str(error), began, partial=error.basics_read)
+        elapsed = time.monotonic() - began
+        return Observation(
+            key=self.key,
+            outcome=CheckOutcome.OK,
+            partial_success=True,
+            age_seconds=elapsed,
+            latency_seconds=elapsed,
+            instance=instance,
+        )
+
+    def _failed(
+        self, outcome: CheckOutcome, text: str, began: float, *, partial: bool = False
+    ) -> Observation:
+        elapsed = time.monotonic() - began
+        return Observation(
+            key=self.key,
+            outcome=outcome,
+            error=text,
+            partial_success=partial,
+            age_seconds=elapsed,
+            latency_seconds=elapsed,
+        )
+
+    async def _explained(self, error: ConnectError) -> tuple[CheckOutcome, str]:
+        """A port that never spoke MySQL may be asked what it is; a MySQL server is never sent garbage."""
+        if error.outcome is CheckOutcome.SILENT and not self._ever_spoke:
+            if self._speaks_http is None:
+                self._speaks_http = await speaks_http(self.key, timeout=self._policy.heartbeat)
+            if self._speaks_http:
+                return CheckOutcome.NOT_MYSQL, f"{self.key}: this is not a MySQL server: it speaks HTTP"
+        return error.outcome, str(error)
+
+    async def _poll(self) -> Instance:
+        policy = self._policy
+        if self._server is None:
+            # A server known to speak is given the heartbeat to do so again: it is being judged.
+            patience = policy.heartbeat if self._ever_spoke and self._burst else policy.connect_timeout
+            self._server = await PolledServer.connect(
+                self.key, self._login, timeout=min(patience, policy.connect_timeout)
+            )
+        polling = asyncio.ensure_future(self._server.poll(timeout=policy.read_timeout))
+        try:
+            await asyncio.wait({polling}, timeout=policy.heartbeat)
+            if not polling.done():
+                await self._dial_meanwhile(polling)
+            return await polling
+        finally:
+            polling.cancel()
+
+    async def _dial_meanwhile(self, polling: asyncio.Future[Instance]) -> None:
+        """While a poll keeps us waiting, report silence as soon as a fresh connection meets it too."""
+        while not polling.done():
+            began = time.monotonic()
+            try:
+                probe = await Connection.open(self.key, self._login, timeout=self._policy.heartbeat)
+            except ConnectError as error:
+                if not polling.done():
+                    self._emit(self._failed(error.outcome, str(error), began))
+            else:
+                await probe.close()
+            await asyncio.wait({polling}, timeout=self._policy.heartbeat)
