@@ -1,0 +1,88 @@
+"""An empty data directory, made once for each version of the server and copied for each server.
+
+Making one takes the server 2 to 4 seconds of CPU; copying it, 50 milliseconds: it is kept sparse (44 MB
+of 190), because most of it is preallocated logs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from services.sandbox.binaries import Mysqld, cache_directory
+from services.sandbox.errors import ServerFailedError
+
+__all__ = ["copy_template"]
+
+_INITIALIZE_SECONDS = 120
+_COPY_SECONDS = 120
+
+
+def copy_template(mysqld: Mysqld, target: Path) -> None:
+    """Make ``target`` (which must not exist) an empty data directory, without a server's identity.
+
+    Raises ServerFailedError with what the server or ``cp`` said.
+    """
+    _copy(_template(mysqld), target)
+    (target / "auto.cnf").unlink(missing_ok=True)  # the server_uuid: two servers must not share it
+
+
+def _template(mysqld: Mysqld) -> Path:
+    """The template for this server; whoever comes first makes it, others wait for that."""
+    digest = hashlib.sha256(f"{mysqld.path.resolve()} {mysqld.version}".encode()).hexdigest()[:12]
+    folder = cache_directory() / "templates"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:  # a home that cannot be written
+        folder = Path(tempfile.gettempdir()) / f"orchestray-templates-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+    template = folder / f"mysql-{mysqld.version}-{digest}"
+    with (folder / f"{template.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not template.exists():
+            _make(mysqld, template)
+    return template
+
+
+def _make(mysqld: Mysqld, template: Path) -> None:
+    raw, partial = template.with_name(f"{template.name}.raw"), template.with_name(f"{template.name}.partial")
+    for leftover in (raw, partial):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        _run(
+            [
+                str(mysqld.path),
+                "--no-defaults",
+                "--initialize-insecure",
+                *(f"--{name}={value}" for name, value in mysqld.settings.items()),
+                *(["--user=root"] if os.geteuid() == 0 else []),
+                f"--datadir={raw}",
+            ],
+            "an empty data directory could not be made",
+            _INITIALIZE_SECONDS,
+        )
+        _copy(raw, partial)
+        partial.rename(template)
+    finally:
+        shutil.rmtree(raw, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    arguments = ["cp", "--archive", "--sparse=always", str(source), str(target)]
+    _run(arguments, "a data directory could not be copied", _COPY_SECONDS)
+
+
+def _run(arguments: list[str], failure: str, timeout_seconds: float) -> None:
+    try:
+        done = subprocess.run(arguments, check=False, capture_output=True, text=True, timeout=timeout_seconds)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ServerFailedError(f"{failure}: {error}") from error
+    if done.returncode != 0:
+        said = "\n".join(done.stderr.strip().splitlines()[-10:])
+        raise ServerFailedError(f"{failure}: {arguments[0]} ended with {done.returncode}\n{said}")
