@@ -134,8 +134,8 @@ def derive(
     derived: dict[InstanceKey, Instance] = {}
     for place in (place for tree in grown for place in tree):
         ancestries[place.key] = ancestry_of(place, ancestries)
-        placed = _placed(place, cluster_of[place.key], ancestries[place.key])
-        derived[place.key] = _judged(placed, policy, now)
+        cluster = cluster_of[place.key]
+        derived[place.key] = _derived(place, cluster, ancestries[place.key], policy, now)
     return Topology({key: derived[key] for key in known}, clusters, now)
 
 
@@ -241,45 +241,51 @@ def _alias_rank(instance: Instance, replica_counts: Mapping[InstanceKey, int]) -
     return is_valid, not instance.read_only, replica_counts.get(instance.key, 0)
 
 
-def _placed(place: Place, cluster: Cluster, ancestry: tuple[str, ...]) -> Instance:
-    return replace(
-        place.instance,
+def _derived(
+    place: Place, cluster: Cluster, ancestry: tuple[str, ...], policy: TreePolicy, now: float
+) -> Instance:
+    """The instance with its last group of fields filled in.
+
+    ``is_last_check_valid`` speaks of the last finished check; one that hangs is for the analysis to notice.
+    """
+    instance = place.instance
+    # Whole seconds, as the reference counts: a check that began 5.9 s ago is within the last 5 s.
+    checked_ago = int(now - instance.checked_at) if instance.checked_at else None
+    is_valid = instance.last_check_outcome is CheckOutcome.OK
+    is_recent = checked_ago is not None and checked_ago <= _RECENT_POLLS * policy.instance_poll_seconds
+    errant = errant_transactions(place, ancestry)
+    first_problem = _first_problem(instance, is_valid, is_recent, policy)
+    return replace(  # once: a copy of so many fields is most of the cost of deriving
+        instance,
         cluster_name=cluster.name,
         cluster_id=cluster.id,
         replication_depth=place.depth,
         is_co_master=place.is_co_master,
         ancestry_uuid=",".join(ancestry),
-        gtid_errant=errant_transactions(place, ancestry),
-    )
-
-
-def _judged(instance: Instance, policy: TreePolicy, now: float) -> Instance:
-    """How fresh and how well it is. A check that hangs is the analysis's to notice (its `Facts`)."""
-    # Whole seconds, as the reference counts: a check that began 5.9 s ago is within the last 5 s.
-    checked_ago = int(now - instance.checked_at) if instance.checked_at else None
-    poll = policy.instance_poll_seconds
-    judged = replace(
-        instance,
-        is_last_check_valid=instance.last_check_outcome is CheckOutcome.OK,
-        is_up_to_date=checked_ago is not None and checked_ago <= poll,
-        is_recently_checked=checked_ago is not None and checked_ago <= _RECENT_POLLS * poll,
+        gtid_errant=errant,
+        is_last_check_valid=is_valid,
+        is_up_to_date=checked_ago is not None and checked_ago <= policy.instance_poll_seconds,
+        is_recently_checked=is_recent,
         seconds_since_last_seen=max(0, int(now - instance.seen_at)) if instance.seen_at else None,
+        problems=tuple(filter(None, (first_problem, errant and "errant_gtid", _group_problem(instance)))),
     )
-    return replace(judged, problems=tuple(_problems(judged, policy)))
 
 
-def _problems(instance: Instance, policy: TreePolicy) -> Iterator[str]:
-    """discovery.md 9."""
-    off_by = abs((instance.replication_lag_seconds or 0) - instance.sql_delay_seconds)
-    if not instance.is_last_check_valid:
-        yield "last_check_invalid"
-    elif not instance.is_recently_checked:
-        yield "not_recently_checked"
-    elif instance.replication_threads_exist and not instance.replication_running:
-        yield "not_replicating"
-    elif instance.replication_lag_seconds is not None and off_by > policy.reasonable_replication_lag_seconds:
-        yield "replication_lag"
-    if instance.gtid_errant:
-        yield "errant_gtid"
-    if instance.replication_group_name and instance.replication_group_member_state != "ONLINE":
-        yield "group_replication_member_not_online"
+def _first_problem(instance: Instance, is_valid: bool, is_recent: bool, policy: TreePolicy) -> str:
+    """discovery.md 9; "" if there is none."""
+    if not is_valid:
+        return "last_check_invalid"
+    if not is_recent:
+        return "not_recently_checked"
+    if instance.replication_threads_exist and not instance.replication_running:
+        return "not_replicating"
+    lag_seconds = instance.replication_lag_seconds
+    if lag_seconds is None:
+        return ""
+    off_by_seconds = abs(lag_seconds - instance.sql_delay_seconds)
+    return "replication_lag" if off_by_seconds > policy.reasonable_replication_lag_seconds else ""
+
+
+def _group_problem(instance: Instance) -> str:
+    is_offline = instance.replication_group_name and instance.replication_group_member_state != "ONLINE"
+    return "group_replication_member_not_online" if is_offline else ""
