@@ -295,10 +295,6 @@ class Node(Protocol):
 
     # changes, bounded in time by the implementer; each may raise any NodeError
 
-    async def resolve(self, key: InstanceKey) -> InstanceKey:
-        """Resolve the host name and open a TCP connection there. Raises RefusedError with the reason."""
-        ...
-
     async def discover(self, key: InstanceKey, *, background: bool = False) -> Instance | None:
         """Probe a server and take it into the topology; its replicas and master follow by themselves.
 
