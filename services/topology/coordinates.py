@@ -91,7 +91,9 @@ class BinlogCoordinates:
     def _base_and_number(self) -> tuple[str, int]:
         match = _NUMBERED_FILE.fullmatch(self.log_file)
         if match is None or self.is_detached:
-            raise IncomparableCoordinatesError(f"{self} is not a place in a numbered log: it has no order")
+            raise IncomparableCoordinatesError(
+                f"{str(self)!r} is not a place in a numbered log: it has no order"
+            )
         return match["base"], int(match["number"])
 
 
