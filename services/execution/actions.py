@@ -1,0 +1,277 @@
+"""What each kind of step does to its server. Every action may be repeated: a resumed plan does so."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from services.execution.environment import Environment
+from services.execution.errors import MasterAnswersError, NoProgressError, StepFailedError
+from services.mysql.connection import Row
+from services.mysql.dialect import modern_columns
+from services.mysql.errors import ConnectError, LostError, StatementError
+from services.mysql.session import ActingSession, quoted_host
+from services.planning.plan import Step, StepKind
+from services.topology.gtid import GtidSet
+
+__all__ = ["ACTIONS", "channel_of", "fence", "set_semi_sync_source", "wait_executed"]
+
+Action = Callable[[Step, Environment], Awaitable[None]]
+
+
+async def channel_of(session: ActingSession) -> Row | None:
+    """The replication channel's status, or None where none is configured."""
+    rows = await session.read(session.dialect.replica_status)
+    return modern_columns(rows[0]) if rows else None
+
+
+async def stop_receiver(step: Step, env: Environment) -> None:
+    """Having issued the STOP is enough: a receiver that hangs in a connect cannot acknowledge."""
+    session = await env.sessions.on(step.instance)
+    try:
+        statement = session.dialect.stop_receiver
+        await session.act(statement, step=str(step.number), timeout=env.timing.dial)
+    except LostError as error:
+        if not error.timed_out:
+            raise
+        session = await env.sessions.on(step.instance)
+        channel = await channel_of(session)
+        if channel is not None and channel["Replica_IO_Running"] == "Yes":
+            raise StepFailedError(step, "its receiver still runs after STOP") from None
+
+
+async def drain(step: Step, env: Environment) -> None:
+    if step.gtid_set:
+        session = await env.sessions.on(step.instance)
+        await wait_executed(step, env, session)
+
+
+async def wait_executed(step: Step, env: Environment, session: ActingSession) -> None:
+    """Until the server has executed ``step.gtid_set``, as long as its applier makes progress (rule 1)."""
+    started, progress_at, last, pause = False, time.monotonic(), "", env.timing.look
+    question = (
+        f"SELECT GTID_SUBSET('{_one_line(step.gtid_set)}', @@global.gtid_executed) AS done, "
+        "@@global.gtid_executed AS executed"
+    )
+    while True:
+        row = (await session.read(question))[0]
+        if row["done"] == 1:
+            return
+        channel = await channel_of(session)
+        if channel is None:
+            raise NoProgressError(step, "it has no replication channel any more")
+        if int(channel["Last_SQL_Errno"]):
+            raise NoProgressError(step, f"its applier stopped with {channel['Last_SQL_Error']!r}")
+        if channel["Replica_SQL_Running"] != "Yes" and not started:
+            await session.act(session.dialect.start_applier, step=str(step.number))
+            started = True
+        now = time.monotonic()
+        seen = f"{row['executed']} {channel['Relay_Log_File']}:{channel['Relay_Log_Pos']}"
+        if seen != last:
+            last, progress_at = seen, now
+        elif now - progress_at > env.timing.no_progress:
+            patience = env.timing.no_progress
+            raise NoProgressError(step, f"its applier made no progress for {patience:g} s")
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, env.timing.look * 10)
+
+
+async def cover(step: Step, env: Environment) -> None:
+    session = await env.sessions.on(step.instance)
+    await _stop_replica(step, env, session)
+    await _point(step, session)
+    await session.act(session.dialect.start_replica, step=str(step.number), timeout=env.timing.statement)
+    await wait_executed(step, env, session)
+    await session.act(session.dialect.stop_receiver, step=str(step.number), timeout=env.timing.statement)
+
+
+async def dial_old_master(step: Step, env: Environment) -> None:
+    """Rule 12: if it answers, it is fenced first; with more on it than the candidate has, all is undone."""
+    try:
+        session = await env.sessions.dial(step.instance)
+    except ConnectError as error:
+        if error.outcome.is_silence or not error.outcome.is_answer:
+            return
+        raise MasterAnswersError(step, f"it answers: {error.text}") from None
+    except LostError:
+        return
+    was_read_only = await fence(session, step=str(step.number))
+    executed = (await session.read("SELECT @@global.gtid_executed AS executed"))[0]["executed"]
+    ahead = GtidSet.parse(str(executed)) - GtidSet.parse(step.gtid_set)
+    if not ahead:
+        await env.journal.say(
+            f"{step.instance} answers again: it is read-only now and has nothing of its own"
+        )
+        return
+    if not was_read_only:
+        await session.set_writable(step=str(step.number))
+    raise MasterAnswersError(step, f"it answers again and has {ahead.count} transactions more: {ahead}")
+
+
+async def fence(session: ActingSession, *, step: str) -> bool:
+    """Read-only, and its client sessions ended. Returns whether it was read-only already."""
+    row = (await session.read("SELECT @@global.read_only AS read_only"))[0]
+    for attempt in range(3):
+        try:
+            await session.set_read_only(step=step)
+            break
+        except StatementError:
+            # A commit that waits for a semi-sync acknowledgement holds the lock: end its session.
+            if attempt == 2:
+                raise
+            await end_client_sessions(session, step=step)
+    await end_client_sessions(session, step=step)
+    return str(row["read_only"]) in ("1", "ON")
+
+
+async def end_client_sessions(session: ActingSession, *, step: str) -> None:
+    rows = await session.read(
+        "SELECT ID AS id FROM information_schema.processlist WHERE ID <> CONNECTION_ID() "
+        "AND USER NOT IN ('system user', 'event_scheduler', SUBSTRING_INDEX(USER(), '@', 1)) "
+        "AND COMMAND NOT LIKE 'Binlog Dump%'"
+    )
+    for row in rows:
+        try:
+            await session.act(f"KILL {int(row['id'])}", step=step)
+        except StatementError as error:
+            if error.errno not in (1094, 1095, 3170, 1227):  # gone already, or of the system
+                raise
+
+
+async def stop_replica(step: Step, env: Environment) -> None:
+    await _stop_replica(step, env, await env.sessions.on(step.instance))
+
+
+async def semi_sync_source(step: Step, env: Environment) -> None:
+    """Rule 11: on, with the failed master's settings, and seen to be so, before the server is opened."""
+    if step.semi_sync is None:
+        raise StepFailedError(step, "the plan gives no semi-sync settings")
+    session = await env.sessions.on(step.instance)
+    wanted = step.semi_sync
+    names = await _semi_sync_variables(session)
+    source = "rpl_semi_sync_source_" if "rpl_semi_sync_source_enabled" in names else "rpl_semi_sync_master_"
+    replica = "replica" if source.endswith("source_") else "slave"
+    settings = {
+        f"{source}wait_point": wanted.wait_point,
+        f"{source}wait_for_{replica}_count": str(wanted.wait_count),
+        f"{source}timeout": str(wanted.timeout_ms),
+        f"{source}wait_no_{replica}": "ON" if wanted.wait_no_replica else "OFF",
+        f"{source}enabled": "ON",
+    }
+    if f"{source}enabled" not in names:
+        raise StepFailedError(step, "the semi-sync source plugin is not loaded there")
+    assignments = ", ".join(f"GLOBAL {name} = {value}" for name, value in settings.items())
+    await session.act(f"SET {assignments}", step=str(step.number))
+    found = await _semi_sync_variables(session)
+    wrong = [f"{name} is {found.get(name)}" for name, value in settings.items() if found.get(name) != value]
+    if wrong:
+        raise StepFailedError(step, f"semi-sync is not as it should be: {', '.join(wrong)}")
+
+
+async def set_semi_sync_source(session: ActingSession, *, enabled: bool, step: str) -> None:
+    names = await _semi_sync_variables(session)
+    for name in ("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"):
+        if name in names:
+            await session.act(f"SET GLOBAL {name} = {'ON' if enabled else 'OFF'}", step=step)
+
+
+async def depose(step: Step, env: Environment) -> None:
+    await env.depose(step.instance, step.source)
+
+
+async def open_for_writes(step: Step, env: Environment) -> None:
+    session = await env.sessions.on(step.instance)
+    await session.set_writable(step=str(step.number), timeout=env.timing.statement)
+
+
+async def forget_source(step: Step, env: Environment) -> None:
+    session = await env.sessions.on(step.instance)
+    await _stop_replica(step, env, session)
+    await session.act(session.dialect.reset_replica_all, step=str(step.number), timeout=env.timing.statement)
+
+
+async def repoint(step: Step, env: Environment) -> None:
+    session = await env.sessions.on(step.instance)
+    await _stop_replica(step, env, session)
+    await _keep_nothing_unexecuted(step, env, session)
+    if step.semi_sync_replica:
+        names = await _semi_sync_variables(session)
+        for name in ("rpl_semi_sync_replica_enabled", "rpl_semi_sync_slave_enabled"):
+            if name in names:
+                await session.act(f"SET GLOBAL {name} = ON", step=str(step.number))
+    await _point(step, session)
+    await session.act(session.dialect.start_replica, step=str(step.number), timeout=env.timing.statement)
+    await _wait_receiving(step, env, session)
+
+
+async def _keep_nothing_unexecuted(step: Step, env: Environment, session: ActingSession) -> None:
+    """Rule 1: what it retrieved is executed by it, or contained in what the new source has executed."""
+    channel = await channel_of(session)
+    if channel is None:
+        return
+    retrieved = GtidSet.parse(str(channel.get("Retrieved_Gtid_Set") or ""))
+    own = (await session.read("SELECT @@global.gtid_executed AS executed"))[0]["executed"]
+    left = retrieved - GtidSet.parse(str(own))
+    if left:
+        source = await env.sessions.on(step.source)
+        theirs = (await source.read("SELECT @@global.gtid_executed AS executed"))[0]["executed"]
+        left = left - GtidSet.parse(str(theirs))
+    if left:
+        raise StepFailedError(step, f"its relay log holds what {step.source} does not have: {left}")
+
+
+async def _wait_receiving(step: Step, env: Environment, session: ActingSession) -> None:
+    deadline, pause = time.monotonic() + env.timing.connect_replica, env.timing.look
+    while True:
+        channel = await channel_of(session)
+        if channel is not None and channel["Replica_IO_Running"] == "Yes":
+            return
+        if time.monotonic() > deadline:
+            why = channel["Last_IO_Error"] if channel is not None else "it has no channel"
+            raise StepFailedError(step, f"it does not receive from {step.source}: {why or 'no reason given'}")
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, env.timing.look * 10)
+
+
+async def verify(step: Step, env: Environment) -> None:
+    session = await env.sessions.on(step.instance)
+    row = (await session.read("SELECT @@global.read_only AS read_only"))[0]
+    if str(row["read_only"]) not in ("0", "OFF"):
+        raise StepFailedError(step, "it is read-only")
+
+
+async def _stop_replica(step: Step, env: Environment, session: ActingSession) -> None:
+    await session.act(session.dialect.stop_replica, step=str(step.number), timeout=env.timing.stop)
+
+
+async def _point(step: Step, session: ActingSession) -> None:
+    try:
+        host = quoted_host(step.source.hostname)
+    except ValueError as error:
+        raise StepFailedError(step, str(error)) from None
+    await session.act(session.dialect.change_source_to(host, step.source.port), step=str(step.number))
+
+
+async def _semi_sync_variables(session: ActingSession) -> dict[str, str]:
+    rows = await session.read(r"SHOW GLOBAL VARIABLES LIKE 'rpl\_semi\_sync\_%'")
+    return {str(row["Variable_name"]): str(row["Value"]) for row in rows}
+
+
+def _one_line(gtid_set: str) -> str:
+    return gtid_set.replace("\n", "").replace("'", "")
+
+
+ACTIONS: dict[StepKind, Action] = {
+    StepKind.STOP_RECEIVER: stop_receiver,
+    StepKind.DRAIN: drain,
+    StepKind.COVER: cover,
+    StepKind.DIAL_OLD_MASTER: dial_old_master,
+    StepKind.STOP_REPLICA: stop_replica,
+    StepKind.SEMI_SYNC_SOURCE: semi_sync_source,
+    StepKind.DEPOSE: depose,
+    StepKind.OPEN: open_for_writes,
+    StepKind.FORGET_SOURCE: forget_source,
+    StepKind.REPOINT: repoint,
+    StepKind.VERIFY: verify,
+}

@@ -1,0 +1,89 @@
+"""What a recovery needs from the world around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from services.mysql.connection import Login
+from services.mysql.session import ActingSession, Mandate
+from services.topology.instance import Instance
+from services.topology.keys import InstanceKey
+from services.topology.records import JournalEntry
+
+__all__ = ["Environment", "Journal", "Sessions", "Timing"]
+
+
+class Journal(Protocol):
+    """Where intents and outcomes go before and after each step."""
+
+    async def write(self, entries: Sequence[JournalEntry]) -> None:
+        """Durable when it returns; all or nothing. Raises if it could not be written."""
+        ...
+
+    async def say(self, message: str) -> None:
+        """One line of the audit of this recovery, for people. Never fails and never waits long."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Bounds of a recovery's steps, in seconds."""
+
+    dial: float = 0.5  # a fresh connection to a server that is being judged
+    statement: float = 1.5  # any one statement
+    stop: float = 4.0  # STOP REPLICA, which waits for a receiver that hangs in a connect
+    no_progress: float = 10.0  # an applier that drains (ReasonableReplicationLagSeconds)
+    connect_replica: float = 5.0  # a re-pointed receiver until it receives
+    look: float = 0.005  # first pause between looks at a condition; grows tenfold at most
+
+
+class Sessions:
+    """The acting sessions of one recovery, one per server, opened when first needed."""
+
+    def __init__(self, login: Login, mandate: Mandate, timing: Timing) -> None:
+        self._login = login
+        self._mandate = mandate
+        self._timing = timing
+        self._open: dict[InstanceKey, ActingSession] = {}
+        self._turns: dict[InstanceKey, asyncio.Lock] = {}
+
+    async def on(self, key: InstanceKey) -> ActingSession:
+        """The session on a server; a new one if there is none or it was lost. Raises as its ``open``."""
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            session = self._open.get(key)
+            if session is None or session.closed:
+                session = await ActingSession.open(
+                    key, self._login, self._mandate, timeout=self._timing.statement
+                )
+                self._open[key] = session
+            return session
+
+    async def dial(self, key: InstanceKey) -> ActingSession:
+        """A new session on a server that may be dead, within the short bound."""
+        session = await ActingSession.open(key, self._login, self._mandate, timeout=self._timing.dial)
+        self._open[key] = session
+        return session
+
+    async def close(self) -> None:
+        sessions, self._open = list(self._open.values()), {}
+        await asyncio.gather(*(session.close() for session in sessions), return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """One recovery's world. ``clock`` gives UTC texts for the journal."""
+
+    recovery_uid: str
+    mandate: Mandate
+    sessions: Sessions
+    login: Login
+    journal: Journal
+    utc_now: Callable[[], str]
+    depose: Callable[[InstanceKey, InstanceKey], Awaitable[None]]
+    """Durably: (failed, promoted). The failed one is deposed, the other is the cluster's master."""
+    before: dict[InstanceKey, Instance] = field(default_factory=dict)
+    """Replicas as they were before the recovery touched them: what an abort restores."""
+    timing: Timing = Timing()

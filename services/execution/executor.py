@@ -1,0 +1,169 @@
+"""Runs the steps of a plan: journals the intents of a stage, does them side by side, journals how they went.
+
+The order that makes a crash survivable, for each stage:
+
+1. the intents of the stage, with the outcomes of the stage before it, are durable in the journal;
+2. the steps run;
+3. a required step that fails ends the run; another that fails is reported to the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import groupby
+
+from services.execution.actions import ACTIONS, set_semi_sync_source
+from services.execution.environment import Environment
+from services.execution.errors import StepFailedError
+from services.mysql.errors import LostError, MySQLError, StatementError
+from services.mysql.session import MandateOverError
+from services.planning.plan import SemiSync, Step, StepKind
+from services.topology.instance import Instance, ThreadState
+from services.topology.keys import InstanceKey
+from services.topology.records import JournalEntry, JournalPhase
+
+__all__ = ["Executor", "steps_from_json", "steps_to_json"]
+
+_REPEATABLE_AFTER_LOSS = frozenset(StepKind) - {StepKind.OPEN}
+"""Opening is not tried again blindly: a lost session may mean that another term has taken over."""
+
+
+class Executor:
+    """Runs stages of steps in one environment and remembers what is not journalled yet."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._outcomes: list[JournalEntry] = []
+
+    async def run(self, steps: Sequence[Step]) -> dict[InstanceKey, str]:
+        """Run the steps stage by stage. Returns the instances whose optional steps failed, with reasons.
+
+        Raises StepFailedError, MandateOverError, or what the journal raises; then later stages did not run.
+        """
+        failed: dict[InstanceKey, str] = {}
+        for _, stage in groupby(steps, key=lambda step: step.stage):
+            failed.update(await self._stage(list(stage)))
+        await self.flush()
+        return failed
+
+    async def _stage(self, steps: list[Step]) -> dict[InstanceKey, str]:
+        intents = [self._entry(step, JournalPhase.INTENT) for step in steps]
+        await self.flush(intents)
+        results = await asyncio.gather(*(self._do(step) for step in steps), return_exceptions=True)
+        failed: dict[InstanceKey, str] = {}
+        fatal: BaseException | None = None
+        for step, result in zip(steps, results, strict=True):
+            if result is None:
+                self._outcomes.append(self._entry(step, JournalPhase.DONE))
+                continue
+            self._outcomes.append(self._entry(step, JournalPhase.FAILED, str(result)))
+            if step.required or not isinstance(result, (StepFailedError, MySQLError)):
+                fatal = fatal or self._as_step_failure(step, result)
+            else:
+                failed[step.instance] = result.reason if isinstance(result, StepFailedError) else str(result)
+        if fatal is not None:
+            await self.flush()
+            raise fatal
+        return failed
+
+    async def _do(self, step: Step) -> None:
+        action = ACTIONS[step.kind]
+        try:
+            await action(step, self._env)
+        except LostError:
+            # A session can be lost for reasons of its own (a starved keep-alive). Every action may be
+            # repeated, and the new session is refused if another term has taken over meanwhile.
+            if step.kind not in _REPEATABLE_AFTER_LOSS or self._env.mandate.remaining_seconds() <= 0:
+                raise
+            await action(step, self._env)
+
+    @staticmethod
+    def _as_step_failure(step: Step, error: BaseException) -> BaseException:
+        return StepFailedError(step, str(error)) if isinstance(error, MySQLError) else error
+
+    def announce(self, entry: JournalEntry) -> None:
+        """Have ``entry`` journalled together with the intents of the next stage."""
+        self._outcomes.append(entry)
+
+    async def flush(self, more: Sequence[JournalEntry] = ()) -> None:
+        """Make the outcomes so far durable, with ``more`` in the same transaction."""
+        entries, self._outcomes = [*self._outcomes, *more], []
+        if entries:
+            await self._env.journal.write(entries)
+
+    def _entry(self, step: Step, phase: JournalPhase, detail: str = "") -> JournalEntry:
+        return JournalEntry(
+            recovery_uid=self._env.recovery_uid,
+            term=self._env.mandate.term,
+            step_no=step.number,
+            kind=step.kind.value,
+            instance=step.instance,
+            phase=phase,
+            detail=detail or step.what,
+            at=self._env.utc_now(),
+        )
+
+    async def undo(self, touched: Sequence[Step], failed_master: InstanceKey) -> list[str]:
+        """Put back what an aborted recovery did, as far as it can be. Returns what could not be."""
+        complaints: list[str] = []
+        by_instance: dict[InstanceKey, list[Step]] = {}
+        for step in touched:
+            by_instance.setdefault(step.instance, []).append(step)
+        for key, steps in sorted(by_instance.items()):
+            before = self._env.before.get(key)
+            if before is None:
+                continue
+            try:
+                await self._restore(before, steps, failed_master)
+            except (MySQLError, MandateOverError) as error:
+                complaints.append(f"could not put back {key}: {error}")
+            else:
+                undone = replace(steps[-1], what="replication as before")
+                self._outcomes.append(self._entry(undone, JournalPhase.UNDONE))
+        await self.flush()
+        return complaints
+
+    async def _restore(self, before: Instance, steps: Sequence[Step], failed_master: InstanceKey) -> None:
+        session = await self._env.sessions.on(before.key)
+        kinds = {step.kind for step in steps}
+        label = f"{steps[-1].number}-undo"
+        dialect = session.dialect
+        if StepKind.SEMI_SYNC_SOURCE in kinds and not before.semi_sync_master_enabled:
+            await set_semi_sync_source(session, enabled=False, step=label)
+        if StepKind.COVER in kinds or StepKind.REPOINT in kinds:
+            stop = self._env.timing.stop
+            await session.act(dialect.stop_replica, step=label, timeout=stop)
+            back = dialect.change_source_to(f"'{failed_master.hostname}'", failed_master.port)
+            await session.act(back, step=label)
+        try:
+            if before.receiver_state is not ThreadState.STOPPED:
+                await session.act(dialect.start_receiver, step=label)
+            if before.applier_state is ThreadState.RUNNING:
+                await session.act(dialect.start_applier, step=label)
+        except StatementError as error:
+            if error.errno != 1200:  # it is not configured as a replica any more: nothing to start
+                raise
+
+
+def steps_to_json(steps: Sequence[Step]) -> str:
+    """The steps as the journal keeps them."""
+    return json.dumps([asdict(step) for step in steps])
+
+
+def steps_from_json(text: str) -> tuple[Step, ...]:
+    """Read what ``steps_to_json`` wrote."""
+
+    def step(values: dict[str, object]) -> Step:
+        semi_sync = values.pop("semi_sync")
+        for name in ("instance", "source"):
+            key = values[name]
+            assert isinstance(key, dict)
+            values[name] = InstanceKey(**key)
+        values["kind"] = StepKind(values["kind"])
+        values["semi_sync"] = SemiSync(**semi_sync) if isinstance(semi_sync, dict) else None
+        return Step(**values)  # type: ignore[arg-type]
+
+    return tuple(step(values) for values in json.loads(text))

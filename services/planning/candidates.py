@@ -1,0 +1,239 @@
+"""Who is to be promoted: candidates compared by what they hold (design, rule 2).
+
+What a replica holds is what it retrieved and what it executed, without its errant transactions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from services.planning.plan import Ranked
+from services.topology.gtid import GtidSet, GtidSyntaxError
+from services.topology.instance import Instance
+from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.versions import Version
+
+__all__ = ["Candidate", "PromotionPolicy", "assess", "choose"]
+
+_RULES = ("must", "prefer", "neutral", "prefer_not", "must_not")
+_FORMATS = {"STATEMENT": 0, "MIXED": 1, "ROW": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionPolicy:
+    """The settings that promotion depends on, under the reference's meaning."""
+
+    ignore_hostname_filters: tuple[re.Pattern[str], ...] = ()
+    prevent_cross_data_center: bool = False
+    prevent_cross_region: bool = False
+    designated: InstanceKey = NO_KEY
+    undrainable: frozenset[InstanceKey] = frozenset()
+    """Replicas that were seen not to execute what they retrieved (rule 1)."""
+    unfit: Mapping[InstanceKey, str] = field(default_factory=dict)
+    """Replicas that were tried and could not be prepared, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One reachable replica with its receiver stopped, and what follows from its facts."""
+
+    instance: Instance
+    executed: GtidSet
+    retrieved: GtidSet
+    errant: GtidSet = GtidSet.EMPTY
+    bans: tuple[str, ...] = ()  # why it may not be promoted
+    drainable: bool = True
+
+    @property
+    def key(self) -> InstanceKey:
+        return self.instance.key
+
+    @property
+    def holds(self) -> GtidSet:
+        return (self.executed | self.retrieved) - self.errant
+
+    @property
+    def gives(self) -> GtidSet:
+        """What others can get from it."""
+        return self.holds if self.drainable else self.executed - self.errant
+
+    @property
+    def undrained(self) -> GtidSet:
+        return self.retrieved - self.executed
+
+    @property
+    def can_serve(self) -> bool:
+        """Others can replicate from it: it writes what it applies to its own binary log."""
+        return self.instance.log_bin_enabled and self.instance.log_replica_updates_enabled
+
+
+def assess(failed: Instance, replicas: Sequence[Instance], policy: PromotionPolicy) -> tuple[Candidate, ...]:
+    """What each reachable replica holds, what of it is errant, and whether it may be promoted.
+
+    Errant is what did not come from the failed master: executed by this replica alone, not known of the
+    master, retrieved by nobody, and not numbered by the master itself.
+    """
+    sets = {replica.key: _sets(replica) for replica in replicas}
+    readable = {key: pair for key, pair in sets.items() if pair is not None}
+    known = _parse(failed.executed_gtid_set) or GtidSet.EMPTY
+    for _, retrieved in readable.values():
+        known = known | retrieved
+    # A master that was never seen alive is known by the name that its replicas have for it.
+    numbered_by_master = {failed.server_uuid, *(replica.master_uuid for replica in replicas)} - {"", "No"}
+    uuids = [replica.server_uuid for replica in replicas if replica.server_uuid]
+    candidates = []
+    for replica in replicas:
+        executed, retrieved = readable.get(replica.key, (GtidSet.EMPTY, GtidSet.EMPTY))
+        errant = (executed - known).without(numbered_by_master)
+        for key, (others_executed, _) in readable.items():
+            if key != replica.key:
+                errant = errant - others_executed
+        bans = _bans(failed, replica, policy)
+        if replica.key not in readable:
+            bans.append("its GTID sets cannot be read")
+        if uuids.count(replica.server_uuid) > 1:
+            bans.append(f"another endpoint answers with the same server_uuid {replica.server_uuid}")
+        candidates.append(
+            Candidate(
+                instance=replica,
+                executed=executed,
+                retrieved=retrieved,
+                errant=errant,
+                bans=tuple(bans),
+                drainable=replica.key not in policy.undrainable,
+            )
+        )
+    return tuple(candidates)
+
+
+def choose(
+    failed: Instance, candidates: Sequence[Candidate], policy: PromotionPolicy
+) -> tuple[Candidate | None, tuple[Ranked, ...]]:
+    """The candidate to promote, or None, and all in order of preference with their reasons."""
+    union = GtidSet.EMPTY
+    for candidate in candidates:
+        union = union | candidate.holds
+    ordered = sorted(
+        candidates, key=lambda candidate: _preference(failed, candidate, candidates, union, policy)
+    )
+    ranking = tuple(_ranked(failed, candidate, candidates, union) for candidate in ordered)
+    chosen = next((c for c, ranked in zip(ordered, ranking, strict=True) if ranked.promotable), None)
+    return chosen, ranking
+
+
+def _preference(
+    failed: Instance,
+    candidate: Candidate,
+    candidates: Sequence[Candidate],
+    union: GtidSet,
+    policy: PromotionPolicy,
+) -> tuple[object, ...]:
+    instance = candidate.instance
+    missing = union - candidate.holds
+    return (
+        bool(candidate.bans) or not _can_cover(candidate, candidates, missing),
+        instance.key != policy.designated,
+        _RULES.index(instance.promotion_rule) if instance.promotion_rule in _RULES else 2,
+        bool(missing),
+        bool(candidate.errant),
+        -sum(_can_follow(other.instance, instance) for other in candidates if other is not candidate),
+        instance.data_center != failed.data_center,
+        instance.physical_environment != failed.physical_environment,
+        candidate.undrained.count,
+        Version.parse(instance.version).numbers,
+        instance.key,
+    )
+
+
+def _ranked(
+    failed: Instance, candidate: Candidate, candidates: Sequence[Candidate], union: GtidSet
+) -> Ranked:
+    missing = union - candidate.holds
+    reasons = list(candidate.bans)
+    coverable = _can_cover(candidate, candidates, missing)
+    if missing and not coverable:
+        reasons.append("others hold transactions that it cannot get from them")
+    elif missing:
+        reasons.append(f"catches up {missing.count} transactions from others first")
+    else:
+        reasons.append("holds everything that any reachable replica holds")
+    if candidate.undrained:
+        reasons.append(f"{candidate.undrained.count} transactions wait in its relay log")
+    if candidate.errant:
+        reasons.append(f"has errant transactions {candidate.errant}")
+    if candidate.instance.promotion_rule != "neutral":
+        reasons.append(f"promotion rule {candidate.instance.promotion_rule}")
+    if candidate.instance.data_center != failed.data_center:
+        reasons.append(f"in data center {candidate.instance.data_center or '(unknown)'}")
+    return Ranked(
+        key=candidate.key,
+        promotable=not candidate.bans and coverable,
+        reasons=tuple(reasons),
+        missing=str(missing),
+        errant=str(candidate.errant),
+    )
+
+
+def _can_cover(candidate: Candidate, candidates: Sequence[Candidate], missing: GtidSet) -> bool:
+    """Whether what it lacks can be had from others that still have it in their binary logs."""
+    for other in candidates:
+        if other is candidate or not missing:
+            continue
+        purged = _parse(other.instance.gtid_purged) or GtidSet.EMPTY
+        if other.can_serve and _can_follow(candidate.instance, other.instance) and not (purged & missing):
+            missing = missing - other.gives
+    return not missing
+
+
+def _bans(failed: Instance, replica: Instance, policy: PromotionPolicy) -> list[str]:
+    bans = []
+    if replica.promotion_rule == "must_not":
+        bans.append("promotion rule must_not")
+    if any(pattern.search(str(replica.key)) for pattern in policy.ignore_hostname_filters):
+        bans.append("matches PromotionIgnoreHostnameFilters")
+    if replica.sql_delay_seconds > 0:
+        bans.append(f"is delayed by {replica.sql_delay_seconds} s")
+    if policy.prevent_cross_data_center and replica.data_center != failed.data_center:
+        bans.append("PreventCrossDataCenterMasterFailover: in another data center")
+    if policy.prevent_cross_region and replica.region != failed.region:
+        bans.append("PreventCrossRegionMasterFailover: in another region")
+    if not replica.log_bin_enabled:
+        bans.append("has no binary log")
+    elif not replica.log_replica_updates_enabled:
+        bans.append("does not log what it replicates (log_replica_updates is OFF)")
+    if not replica.using_oracle_gtid or replica.gtid_mode != "ON":
+        bans.append("does not replicate by GTID")
+    if replica.key in policy.undrainable:
+        bans.append("does not execute what it retrieved: its applier makes no progress")
+    if replica.key in policy.unfit:
+        bans.append(policy.unfit[replica.key])
+    if replica.has_replication_filters:
+        bans.append("has replication filters")
+    return bans
+
+
+def _can_follow(replica: Instance, source: Instance) -> bool:
+    """The reference's CanReplicateFrom as far as it decides about promotion (rules 1 to 5, 7 and 8)."""
+    if not source.log_bin_enabled or not source.log_replica_updates_enabled:
+        return False
+    if Version.parse(replica.version).numbers[:2] < Version.parse(source.version).numbers[:2]:
+        return False
+    if replica.log_replica_updates_enabled and _FORMATS.get(replica.binlog_format, 2) < _FORMATS.get(
+        source.binlog_format, 2
+    ):
+        return False
+    return replica.server_id != source.server_id
+
+
+def _sets(replica: Instance) -> tuple[GtidSet, GtidSet] | None:
+    executed, retrieved = _parse(replica.executed_gtid_set), _parse(replica.retrieved_gtid_set)
+    return None if executed is None or retrieved is None else (executed, retrieved)
+
+
+def _parse(text: str) -> GtidSet | None:
+    try:
+        return GtidSet.parse(text)
+    except GtidSyntaxError:
+        return None

@@ -1,0 +1,242 @@
+"""Plans for a dead master, MySQL GTID. The numbers are those of the rules in docs/recovery.md.
+
+Two plans, because a candidate can only be chosen once nothing moves any more: ``plan_freeze`` stops every
+receiver; then the replicas are read afresh, and ``plan_promotion`` decides on what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from services.planning.candidates import Candidate, PromotionPolicy, assess, choose
+from services.planning.plan import Plan, Ranked, Refusal, SemiSync, Step, StepKind
+from services.topology.gtid import GtidSet, GtidSyntaxError
+from services.topology.instance import Instance, ThreadState
+from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.merging import LOSSLESS_TIMEOUT_MS
+
+__all__ = ["Frozen", "estimate", "lossless_settings", "plan_freeze", "plan_promotion"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """What is known once the receivers are stopped."""
+
+    cluster_id: str
+    failed: Instance
+    """As last seen alive."""
+    reachable: tuple[Instance, ...]
+    """Direct replicas, read afresh; their receivers are stopped."""
+    unreachable: tuple[Instance, ...]
+    """Direct replicas that could not be stopped, as last seen."""
+    forced: bool = False
+    """An operator accepted the loss: rule 3 does not refuse."""
+
+
+def lossless_settings(master: Instance) -> str:
+    """Why the master's semi-sync settings do not promise that nothing is lost; "" if they do (rule 3)."""
+    facts = (
+        (master.semi_sync_master_enabled, "rpl_semi_sync_source_enabled is OFF"),
+        (
+            master.semi_sync_master_wait_point == "AFTER_SYNC",
+            f"rpl_semi_sync_source_wait_point is {master.semi_sync_master_wait_point or 'unknown'}",
+        ),
+        (
+            master.semi_sync_master_timeout_ms >= LOSSLESS_TIMEOUT_MS,
+            f"rpl_semi_sync_source_timeout is {master.semi_sync_master_timeout_ms} ms, not its maximum",
+        ),
+        (master.semi_sync_master_wait_no_replica, "rpl_semi_sync_source_wait_no_replica is OFF"),
+        (master.semi_sync_master_status, "Rpl_semi_sync_source_status was OFF when it was last seen"),
+        (master.semi_sync_unbroken, "semi-sync was not in force at every observation of this run"),
+    )
+    return next((complaint for holds, complaint in facts if not holds), "")
+
+
+def plan_freeze(cluster_id: str, failed: Instance, replicas: Sequence[Instance]) -> Plan:
+    """Stop every receiver. A replica that cannot be reached is left; the promotion decides about it."""
+    steps = tuple(
+        Step(
+            number=number,
+            stage=1,
+            kind=StepKind.STOP_RECEIVER,
+            instance=replica.key,
+            required=False,
+            what="stop the receiver, so that nothing more can be acknowledged (rule 3)",
+            undo="start the receiver" if replica.receiver_state is not ThreadState.STOPPED else "",
+        )
+        for number, replica in enumerate(sorted(replicas, key=lambda instance: instance.key), start=1)
+    )
+    return Plan(cluster_id=cluster_id, failed=failed.key, candidate=NO_KEY, steps=steps)
+
+
+def plan_promotion(frozen: Frozen, policy: PromotionPolicy, *, first_step: int = 100) -> Plan | Refusal:
+    """Promote the best replica and put the others under it, or say why that must not be done."""
+    refusal = _unfit(frozen)
+    if refusal is not None:
+        return refusal
+    candidates = assess(frozen.failed, frozen.reachable, policy)
+    chosen, ranking = choose(frozen.failed, candidates, policy)
+    loss = _loss(frozen.failed, candidates)
+    if chosen is None:
+        reasons = "; ".join(f"{ranked.key}: {', '.join(ranked.reasons)}" for ranked in ranking)
+        reason = f"no replica may be promoted: {reasons or 'none can be reached'}"
+        return Refusal(rule="rule 2", reason=reason, ranking=ranking, loss=loss)
+    if not frozen.forced:
+        unproven = _may_still_acknowledge(frozen)
+        if unproven:
+            return Refusal(rule="rule 3", reason=unproven, ranking=ranking, loss=loss)
+    return _promotion(frozen, candidates, chosen, ranking, first_step)
+
+
+def _unfit(frozen: Frozen) -> Refusal | None:
+    # What cannot be decided is refused (design, "Identity"): MariaDB and positions come with their own plans.
+    if any(replica.is_mariadb for replica in (frozen.failed, *frozen.reachable)):
+        return Refusal(rule="rule 10", reason="recovery of MariaDB is not supported yet")
+    if frozen.reachable and not any(replica.using_oracle_gtid for replica in frozen.reachable):
+        reason = (
+            "the replicas do not use GTID auto-position; recovery by file and position is not supported yet"
+        )
+        return Refusal(rule="rule 10", reason=reason)
+    return None
+
+
+def _may_still_acknowledge(frozen: Frozen) -> str:
+    """Rule 3: fewer than k of those that may acknowledge have receivers that are not stopped."""
+    failed = frozen.failed
+    if lossless_settings(failed):
+        return ""
+    wait_count = max(1, failed.semi_sync_master_wait_count)
+    known = (*frozen.reachable, *frozen.unreachable)
+    acknowledging = [replica for replica in known if replica.semi_sync_replica_enabled or not replica.seen_at]
+    unstopped = [replica for replica in frozen.unreachable if replica in acknowledging]
+    strangers = max(0, failed.semi_sync_master_clients - len(acknowledging))
+    if len(unstopped) + strangers < wait_count:
+        return ""
+    names = ", ".join(str(replica.key) for replica in unstopped)
+    who = [names] if names else []
+    if strangers:
+        who.append(f"{strangers} semi-sync replica(s) of the master that are not known here")
+    return (
+        f"{' and '.join(who)} may hold or still acknowledge transactions that no reachable replica has "
+        f"(lossless semi-sync, wait count {wait_count}): bring them back, or force the promotion "
+        "and accept the loss"
+    )
+
+
+def _promotion(
+    frozen: Frozen,
+    candidates: Sequence[Candidate],
+    chosen: Candidate,
+    ranking: tuple[Ranked, ...],
+    first_step: int,
+) -> Plan:
+    numbers, stages = count(first_step), count(2)
+    steps: list[Step] = []
+
+    def add(stage: int, kind: StepKind, instance: InstanceKey, what: str, **more: object) -> None:
+        step = Step(number=next(numbers), stage=stage, kind=kind, instance=instance, what=what, **more)  # type: ignore[arg-type]
+        steps.append(step)
+
+    key = chosen.key
+    holders = _holders(chosen, candidates)
+    stage = next(stages)
+    add(stage, StepKind.DRAIN, key, "execute all that it retrieved (rule 1)", gtid_set=str(chosen.retrieved))
+    for holder in holders:
+        what = "execute all that it retrieved, so that the candidate can have it (rules 1, 2)"
+        add(stage, StepKind.DRAIN, holder.key, what, gtid_set=str(holder.retrieved))
+    for holder in holders:
+        what = f"replicate from {holder.key} until it has all that this one holds (rule 2)"
+        add(
+            next(stages), StepKind.COVER, key, what, source=holder.key, gtid_set=str(holder.gives),
+            undo=f"point back to {frozen.failed.key}",
+        )  # fmt: skip
+    stage = next(stages)
+    add(
+        stage,
+        StepKind.DIAL_OLD_MASTER,
+        frozen.failed.key,
+        "dial it once more, fence it if it answers (rule 12)",
+    )
+    add(stage, StepKind.STOP_REPLICA, key, "stop the applier", undo="start replication")
+    semi_sync = _semi_sync(frozen.failed)
+    if semi_sync is not None:
+        what = (
+            f"semi-sync as on the failed master: {semi_sync.wait_point}, wait count {semi_sync.wait_count}, "
+            f"time-out {semi_sync.timeout_ms} ms (rule 11)"
+        )
+        add(next(stages), StepKind.SEMI_SYNC_SOURCE, key, what, semi_sync=semi_sync, undo="switch it off")
+    add(next(stages), StepKind.OPEN, key, "open for writes")
+    stage = next(stages)
+    add(stage, StepKind.DEPOSE, frozen.failed.key, "remember it as deposed (rule 12)", source=key)
+    add(stage, StepKind.FORGET_SOURCE, key, "forget the failed master", required=False)
+    for replica in candidates:
+        if replica is not chosen:
+            add(
+                stage, StepKind.REPOINT, replica.key, f"replicate from {key} (rule 9)", source=key,
+                gtid_set=str(replica.holds), required=False,
+                semi_sync_replica=semi_sync is not None and replica.instance.semi_sync_replica_enabled,
+            )  # fmt: skip
+    add(next(stages), StepKind.VERIFY, key, "see that it is writable and the others receive from it")
+    lost = {replica.key: "could not be reached" for replica in frozen.unreachable}
+    return Plan(
+        cluster_id=frozen.cluster_id,
+        failed=frozen.failed.key,
+        candidate=key,
+        steps=tuple(steps),
+        ranking=ranking,
+        lost=lost,
+    )
+
+
+def _holders(chosen: Candidate, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """From whom the candidate gets what it lacks: the fullest first, none for nothing."""
+    have, holders = chosen.holds, []
+    others = sorted(
+        (candidate for candidate in candidates if candidate is not chosen and candidate.can_serve),
+        key=lambda candidate: (
+            -(candidate.holds - chosen.holds).count,
+            bool(candidate.errant),
+            candidate.key,
+        ),
+    )
+    for other in others:
+        if other.gives - have:
+            holders.append(other)
+            have = have | other.gives
+    return holders
+
+
+def _semi_sync(failed: Instance) -> SemiSync | None:
+    if not failed.semi_sync_master_enabled:
+        return None
+    return SemiSync(
+        wait_point=failed.semi_sync_master_wait_point or "AFTER_SYNC",
+        wait_count=max(1, failed.semi_sync_master_wait_count),
+        timeout_ms=failed.semi_sync_master_timeout_ms,
+        wait_no_replica=failed.semi_sync_master_wait_no_replica,
+    )
+
+
+def _loss(failed: Instance, candidates: Sequence[Candidate]) -> str:
+    try:
+        missing = GtidSet.parse(failed.executed_gtid_set)
+    except GtidSyntaxError:
+        return ""
+    for candidate in candidates:
+        missing = missing - candidate.holds
+    if not missing:
+        return ""
+    seen = f"{missing.count} transactions that {failed.key} was last seen to have are on no replica"
+    return f"at least {seen}: {missing}"
+
+
+def estimate(
+    cluster_id: str, master: Instance, replicas: Sequence[Instance], policy: PromotionPolicy
+) -> Plan | Refusal:
+    """What would happen if this master died now, on what is known, each replica ranked with its reasons."""
+    reachable = tuple(replica for replica in replicas if replica.is_last_check_valid)
+    unreachable = tuple(replica for replica in replicas if not replica.is_last_check_valid)
+    frozen = Frozen(cluster_id=cluster_id, failed=master, reachable=reachable, unreachable=unreachable)
+    return plan_promotion(frozen, policy)
