@@ -22,21 +22,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from services.analysis import ReplicationAnalysis
 from services.config import Settings
+from services.store.recoveries import RecoveryFilter
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import BlockedRecovery, FailureDetection, Recovery, RecoveryStep
 from services.topology.tree import Topology
 
 __all__ = [
-    "AUDIT_PAGE_SIZE",
-    "AllRecoveries",
     "AuditReads",
+    "DetectionReads",
     "Event",
     "EventLog",
     "Node",
@@ -45,19 +44,13 @@ __all__ = [
     "NodeStatus",
     "NotLeaderError",
     "OutcomeUnknownError",
-    "RecoveriesOfCluster",
-    "RecoveriesOfInstance",
-    "RecoveryById",
-    "RecoveryByUid",
-    "RecoverySelector",
+    "RecoveryReads",
     "RefusedError",
+    "StepReads",
     "UnavailableError",
     "UnknownClusterError",
     "UnknownInstanceError",
 ]
-
-AUDIT_PAGE_SIZE = 20
-"""Rows per page of the audit lists (http-api.md 5.10)."""
 
 EVENTS_KEPT = 1000
 
@@ -196,69 +189,46 @@ class EventLog:
         return events
 
 
-@dataclass(frozen=True, slots=True)
-class AllRecoveries:
-    """Every recovery there is."""
+class RecoveryReads(Protocol):
+    """``services.store.recoveries.RecoveryStore``. Lists are newest first, 20 to a page from 0."""
+
+    async def page(self, which: RecoveryFilter = ..., *, page: int = 0, now: str) -> tuple[Recovery, ...]: ...
+
+    async def blocked(self, now: str, cluster_name: str | None = None) -> tuple[BlockedRecovery, ...]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveriesOfCluster:
-    """Those of one cluster, under its id (any name it ever had), name or alias; empty ones do not match."""
+class StepReads(Protocol):
+    """``services.store.journal.JournalStore``."""
 
-    name: str = ""
-    alias: str = ""
-    cluster_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RecoveriesOfInstance:
-    """Those whose failed server is this one."""
-
-    key: InstanceKey
-
-
-@dataclass(frozen=True, slots=True)
-class RecoveryById:
-    recovery_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class RecoveryByUid:
-    uid: str
-
-
-RecoverySelector = AllRecoveries | RecoveriesOfCluster | RecoveriesOfInstance | RecoveryById | RecoveryByUid
-
-
-class AuditReads(Protocol):
-    """The audit trail, read from the store. Lists are newest first, pages of AUDIT_PAGE_SIZE from 0.
-
-    Raises UnavailableError when the backend does not answer in time.
-    """
-
-    async def recoveries(
-        self, selector: RecoverySelector, *, unacknowledged_only: bool = False, page: int = 0
-    ) -> Sequence[Recovery]: ...
-
-    async def active_recoveries(self, cluster_name: str) -> Sequence[Recovery]:
-        """Of one cluster: in their active period and not ended."""
-        ...
-
-    async def recently_active_recoveries(
-        self, *, cluster_name: str = "", successor: InstanceKey | None = None
-    ) -> Sequence[Recovery]:
-        """Ended within the last 5 minutes: of one cluster, or with this successor."""
-        ...
-
-    async def recovery_steps(self, uid: str) -> Sequence[RecoveryStep]:
+    async def steps(self, uid: str) -> tuple[RecoveryStep, ...]:
         """Steps of one recovery, oldest first."""
         ...
 
-    async def failure_detections(
-        self, *, detection_id: int | None = None, cluster_alias: str = "", page: int = 0
-    ) -> Sequence[FailureDetection]: ...
 
-    async def blocked_recoveries(self, cluster_name: str = "") -> Sequence[BlockedRecovery]: ...
+class DetectionReads(Protocol):
+    """``services.store.detections.DetectionStore``. Newest first, 20 to a page from 0."""
+
+    async def page(
+        self,
+        *,
+        page: int = 0,
+        now: str,
+        id: int | None = None,  # noqa: A002
+        cluster_alias: str | None = None,
+    ) -> tuple[FailureDetection, ...]: ...
+
+
+class AuditReads(Protocol):
+    """The part of ``services.store.Store`` that the API reads. Bounded in time; raises StoreError."""
+
+    @property
+    def recoveries(self) -> RecoveryReads: ...
+
+    @property
+    def journal(self) -> StepReads: ...
+
+    @property
+    def detections(self) -> DetectionReads: ...
 
 
 class Node(Protocol):
@@ -291,7 +261,7 @@ class Node(Protocol):
     def events(self) -> EventLog: ...
 
     @property
-    def audit(self) -> AuditReads: ...
+    def store(self) -> AuditReads: ...
 
     # changes, bounded in time by the implementer; each may raise any NodeError
 
@@ -319,7 +289,7 @@ class Node(Protocol):
         """
         ...
 
-    async def acknowledge(self, selector: RecoverySelector, *, comment: str, owner: str) -> int:
+    async def acknowledge(self, which: RecoveryFilter, *, comment: str, owner: str) -> int:
         """Acknowledge what matches and is not acknowledged yet; returns how many."""
         ...
 
