@@ -1,0 +1,177 @@
+"""This process's seat in the election: takes, renews and gives back the lease in the store.
+
+What it gives out is a term and a deadline, never a flag: ``leadership()`` looks at the clock each time
+it is asked, so that a process that was paused, or whose store hangs, stops leading by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection
+
+from services.election.clock import boottime
+from services.election.lease import Lease, Renew, Seen, Take, Wait, decide, released
+from services.election.row import read, replace
+from services.store.engine import Database
+from services.store.errors import StoreError
+
+__all__ = ["Holder", "Leadership", "LeaseElection"]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """The right to act. ``deadline`` is in seconds of the election's clock: no act may outlive it."""
+
+    term: int
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who held the lease when it was last read; ``node_id`` is empty if it was released."""
+
+    node_id: str
+    term: int
+
+
+class LeaseElection:
+    """One seat. ``run`` it as a task, or call ``step`` each ``renew`` seconds; never both.
+
+    ``length`` is how long a renewal lasts, in seconds; one that others hold has the length that they
+    wrote. ``holds_node_lock`` says that this process has the exclusive lock of the node's data
+    directory, hence that earlier runs of ``node_id`` are dead: their lease is replaced at once.
+    ``last_error`` is why the last step came to nothing, empty if it did not.
+    """
+
+    def __init__(
+        self,
+        store_engine: Database,
+        node_id: str,
+        *,
+        length: float = 3.0,
+        renew: float = 1.0,
+        holds_node_lock: bool = False,
+        clock: Callable[[], float] = boottime,
+    ) -> None:
+        if not node_id:
+            raise ValueError("the election needs a node id that is not empty")
+        if not 0 < renew < length:
+            raise ValueError(f"a lease of {length:g} s cannot be renewed each {renew:g} s")
+        self.node_id = node_id
+        self.last_error = ""
+        self._database = store_engine
+        self._length_ms = round(length * 1000)
+        self._renew = renew
+        self._holds_node_lock = holds_node_lock
+        self._clock = clock
+        self._seen: Seen | None = None
+        self._held: Leadership | None = None  # the term stays after the deadline, until it is lost
+        self._newest_term = 0
+        self._wait = 0.0
+
+    def leadership(self) -> Leadership | None:
+        """The right to act as of now; None if there is none."""
+        held = self._held
+        return held if held is not None and self._clock() < held.deadline else None
+
+    def current_holder(self) -> Holder | None:
+        """Who held the lease at the last step; None if nobody ever did."""
+        lease = None if self._seen is None else self._seen.lease
+        return None if lease is None else Holder(lease.node_id, lease.term)
+
+    async def step(self) -> None:
+        """Look at the lease; renew it or take it if that is due. Bounded; never raises StoreError."""
+        try:
+            await self._step()
+        except StoreError as error:
+            self._wait = self._renew
+            if not self.last_error:
+                _log.warning("no election: the store fails", node=self.node_id, error=str(error))
+            self.last_error = str(error)
+        else:
+            self.last_error = ""
+
+    async def run(self) -> None:
+        """Step for ever: each ``renew`` seconds, and at once when another's lease runs out."""
+        while True:
+            await self.step()
+            await asyncio.sleep(self._wait)
+
+    async def release(self) -> None:
+        """Stop acting, then let others take the lease at once. For a clean stop, after ``run`` has ended.
+
+        If the store fails, the lease runs out by itself. Nothing to do for who does not hold it.
+        """
+        held, self._held = self._held, None
+        if held is None:
+            return
+
+        def give_back(connection: Connection) -> None:
+            lease = read(connection)
+            if lease is not None and lease.term == held.term and lease.node_id == self.node_id:
+                replace(connection, lease, released(lease))
+
+        try:
+            await self._database.write(give_back, limit_seconds=self._limit)
+        except StoreError as error:
+            _log.warning("the lease was not given back, it runs out", node=self.node_id, error=str(error))
+
+    @property
+    def _limit(self) -> float:
+        """An answer after this many seconds is of no use."""
+        return self._length_ms / 1000
+
+    async def _step(self) -> None:
+        lease = await self._database.read(read, limit_seconds=self._limit)
+        seen = self._look(lease)
+        action = decide(
+            seen,
+            self._clock(),
+            node_id=self.node_id,
+            length_ms=self._length_ms,
+            term=None if self._held is None else self._held.term,
+            newest_term=self._newest_term,
+            holds_node_lock=self._holds_node_lock,
+        )
+        if isinstance(action, Wait):
+            self._lose()
+            self._wait = min(action.seconds, self._renew)
+            return
+        self._wait = self._renew
+        if isinstance(action, Take):
+            self._lose()
+        await self._change(action)
+
+    def _look(self, lease: Lease | None) -> Seen:
+        now = self._clock()  # after the reading, see rule 2
+        self._seen = Seen(lease, now) if self._seen is None else self._seen.then(lease, now)
+        if lease is not None:
+            self._newest_term = max(self._newest_term, lease.term)
+        return self._seen
+
+    async def _change(self, action: Renew | Take) -> None:
+        sent = self._clock()  # before the sending, see rule 1
+
+        def compare_and_set(connection: Connection) -> bool:
+            return replace(connection, action.expected, action.lease)
+
+        if not await self._database.write(compare_and_set, limit_seconds=self._limit):
+            # Somebody was first: another node, or a renewal of ours that was given up too early. The next
+            # reading tells which, and until then the deadline stands: nobody takes a lease before it.
+            self._wait = self._renew / 10
+            return
+        self._held = Leadership(action.lease.term, sent + action.lease.length_seconds)
+        self._look(action.lease)
+        if isinstance(action, Take):
+            _log.info("elected", node=self.node_id, term=action.lease.term)
+
+    def _lose(self) -> None:
+        if self._held is not None:
+            _log.warning("no longer elected", node=self.node_id, term=self._held.term)
+            self._held = None

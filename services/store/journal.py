@@ -1,0 +1,132 @@
+"""The steps of recoveries in words, and the journal of their execution: both only grow.
+
+A journal entry is durable when ``write`` returns: an intent is written before the act, the outcome
+after it. After a crash ``open_recoveries`` gives what was begun and how far it came.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from services.store.engine import Database
+from services.store.errors import UnknownRecoveryError
+from services.store.recovery_rows import recovery_of
+from services.store.rows import fence, key_columns, key_of
+from services.store.schema import RECOVERIES, RECOVERY_JOURNAL, RECOVERY_STEPS
+from services.topology.records import JournalEntry, JournalPhase, Recovery, RecoveryStep
+
+__all__ = ["JournalStore", "OpenRecovery"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRecovery:
+    """A recovery that has not ended, with its journal, oldest entry first."""
+
+    recovery: Recovery
+    journal: tuple[JournalEntry, ...]
+
+
+class JournalStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add_step(self, uid: str, message: str, *, at: str) -> None:
+        """Note a step of a recovery for people. Raises UnknownRecoveryError."""
+        row = {"recovery_uid": uid, "at": at, "message": message}
+        await self._database.write(lambda connection: _append(connection, RECOVERY_STEPS, row))
+
+    async def steps(self, uid: str) -> tuple[RecoveryStep, ...]:
+        """The steps of a recovery, oldest first."""
+        table = RECOVERY_STEPS
+        statement = select(table).where(table.c.recovery_uid == uid).order_by(table.c.id)
+        return await self._database.read(
+            lambda connection: tuple(
+                RecoveryStep(id=row.id, recovery_uid=row.recovery_uid, audit_at=row.at, message=row.message)
+                for row in connection.execute(statement)
+            )
+        )
+
+    async def write(self, *entries: JournalEntry) -> None:
+        """Append entries in the name of their terms, all or none.
+
+        Raises StaleTermError, UnknownRecoveryError.
+        """
+        rows = [
+            {
+                "recovery_uid": entry.recovery_uid,
+                "term": entry.term,
+                "step_no": entry.step_no,
+                "kind": entry.kind,
+                **key_columns(entry.instance),
+                "phase": entry.phase.value,
+                "detail": entry.detail,
+                "at": entry.at,
+            }
+            for entry in entries
+        ]
+
+        def work(connection: Connection) -> None:
+            for term in {entry.term for entry in entries}:
+                fence(connection, term)
+            for row in rows:
+                _append(connection, RECOVERY_JOURNAL, row)
+
+        await self._database.write(work)
+
+    async def entries(self, uid: str) -> tuple[JournalEntry, ...]:
+        """The journal of a recovery, oldest first."""
+        table = RECOVERY_JOURNAL
+        statement = select(table).where(table.c.recovery_uid == uid).order_by(table.c.id)
+        return await self._database.read(
+            lambda connection: tuple(_entry(row) for row in connection.execute(statement))
+        )
+
+    async def open_recoveries(self) -> tuple[OpenRecovery, ...]:
+        """Every recovery that has not ended, oldest first, on one consistent view."""
+        journal, slot = RECOVERY_JOURNAL, RECOVERIES.c.active_slot
+
+        def work(connection: Connection) -> tuple[OpenRecovery, ...]:
+            entries: defaultdict[str, list[JournalEntry]] = defaultdict(list)
+            of_open = (
+                select(journal)
+                .join(RECOVERIES, RECOVERIES.c.uid == journal.c.recovery_uid)
+                .where(slot.is_not(None))
+                .order_by(journal.c.id)
+            )
+            for row in connection.execute(of_open):
+                entries[row.recovery_uid].append(_entry(row))
+            recoveries = connection.execute(
+                select(RECOVERIES).where(slot.is_not(None)).order_by(RECOVERIES.c.id)
+            )
+            return tuple(
+                OpenRecovery(recovery_of(row, row.started_at), tuple(entries[row.uid])) for row in recoveries
+            )
+
+        return await self._database.read(work)
+
+
+def _append(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+    try:
+        connection.execute(insert(table).values(row))
+    except IntegrityError as error:  # the only constraint that can fail is the reference to the recovery
+        raise UnknownRecoveryError(row["recovery_uid"]) from error
+
+
+def _entry(row: Any) -> JournalEntry:
+    return JournalEntry(
+        id=row.id,
+        recovery_uid=row.recovery_uid,
+        term=row.term,
+        step_no=row.step_no,
+        kind=row.kind,
+        instance=key_of(row),
+        phase=JournalPhase(row.phase),
+        detail=row.detail,
+        at=row.at,
+    )

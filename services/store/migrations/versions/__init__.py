@@ -1,0 +1,1 @@
+"""One file for each step. A file that was released is never changed."""
