@@ -1,28 +1,56 @@
-"""Which settings the deciding packages are given: the one place that maps keys to their policies.
+"""From the configuration to the small policies that the other packages take.
 
-`services.topology` and `services.analysis` are pure and know nothing of the configuration.
+They know nothing of configuration keys; this is the one place where keys and policies meet.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import ssl
 
-from services.analysis.policy import AnalysisPolicy
-from services.config import Settings, cluster_matches, hostname_matches
+from services.analysis import AnalysisPolicy
+from services.config import Settings, cluster_matches, endpoint_matches, hostname_matches
+from services.execution.environment import Timing
+from services.mysql.connection import Login, tls_context
+from services.mysql.watcher import WatchPolicy
+from services.planning.candidates import PromotionPolicy
+from services.registry.registry import RegistryPolicy
+from services.topology.keys import InstanceKey
 from services.topology.tree import TreePolicy
 
-__all__ = ["analysis_policy", "tree_policy"]
+__all__ = ["analysis_policy", "login", "promotion_policy", "registry_policy", "timing", "watch_policy"]
 
 
-def tree_policy(settings: Settings) -> TreePolicy:
-    return TreePolicy(
-        instance_poll_seconds=settings.InstancePollSeconds,
-        reasonable_replication_lag_seconds=settings.ReasonableReplicationLagSeconds,
+def login(settings: Settings) -> Login:
+    """How to log in to topology servers. Raises OSError or ssl.SSLError for unusable TLS files."""
+    context: ssl.SSLContext | None = None
+    if settings.MySQLTopologyUseMutualTLS or settings.MySQLTopologyUseMixedTLS:
+        context = tls_context(
+            settings.MySQLTopologySSLCAFile,
+            settings.MySQLTopologySSLCertFile,
+            settings.MySQLTopologySSLPrivateKeyFile,
+            verify=not settings.MySQLTopologySSLSkipVerify,
+        )
+    always = settings.MySQLTopologyUseMutualTLS
+    return Login(
+        user=settings.MySQLTopologyUser,
+        password=settings.MySQLTopologyPassword.reveal(),
+        tls=context if always else None,
+        tls_on_demand=None if always else context,
     )
 
 
-def analysis_policy(settings: Settings, *, node_hostname: str = "", node_token: str = "") -> AnalysisPolicy:
-    """``node_hostname`` and ``node_token`` are shown as the node that made an analysis."""
+def watch_policy(settings: Settings) -> WatchPolicy:
+    return WatchPolicy(
+        poll=float(settings.InstancePollSeconds),
+        heartbeat=settings.InstanceHeartbeatMilliseconds / 1000,
+        connect_timeout=float(settings.MySQLConnectTimeoutSeconds),
+        read_timeout=float(settings.MySQLDiscoveryReadTimeoutSeconds),
+        dead_factor=settings.DeadInstancePollSecondsMultiplyFactor,
+        dead_max=float(settings.DeadInstancePollSecondsMax),
+    )
+
+
+def analysis_policy(settings: Settings, hostname: str = "", token: str = "") -> AnalysisPolicy:
     return AnalysisPolicy(
         instance_poll_seconds=settings.InstancePollSeconds,
         reasonable_instance_check_seconds=settings.ReasonableInstanceCheckSeconds,
@@ -31,12 +59,56 @@ def analysis_policy(settings: Settings, *, node_hostname: str = "", node_token: 
         reduce_analysis_count=settings.ReduceReplicationAnalysisCount,
         enforce_exact_semi_sync=settings.EnforceExactSemiSyncReplicas,
         recover_non_writeable_master=settings.RecoverNonWriteableMaster,
-        # partial, not lambda: policies travel between processes
-        ignores_hostname=partial(hostname_matches, settings.RecoveryIgnoreHostnameFilters),
-        recovers_master=partial(cluster_matches, settings.RecoverMasterClusterFilters),
-        recovers_intermediate_master=partial(
-            cluster_matches, settings.RecoverIntermediateMasterClusterFilters
+        ignores_hostname=lambda host: hostname_matches(settings.RecoveryIgnoreHostnameFilters, host),
+        recovers_master=lambda name, alias: cluster_matches(
+            settings.RecoverMasterClusterFilters, name, alias
         ),
-        processing_node_hostname=node_hostname,
-        processing_node_token=node_token,
+        recovers_intermediate_master=lambda name, alias: cluster_matches(
+            settings.RecoverIntermediateMasterClusterFilters, name, alias
+        ),
+        processing_node_hostname=hostname,
+        processing_node_token=token,
     )
+
+
+def registry_policy(settings: Settings, hostname: str = "", token: str = "") -> RegistryPolicy:
+    return RegistryPolicy(
+        tree=TreePolicy(
+            instance_poll_seconds=settings.InstancePollSeconds,
+            reasonable_replication_lag_seconds=settings.ReasonableReplicationLagSeconds,
+        ),
+        analysis=analysis_policy(settings, hostname, token),
+        poll_seconds=float(settings.InstancePollSeconds),
+        ignores_host=_host_filter(settings.DiscoveryIgnoreHostnameFilters),
+        ignores_replica=_host_filter(settings.DiscoveryIgnoreReplicaHostnameFilters),
+        ignores_master=_host_filter(settings.DiscoveryIgnoreMasterHostnameFilters),
+    )
+
+
+def promotion_policy(settings: Settings) -> PromotionPolicy:
+    return PromotionPolicy(
+        ignores=_host_filter(settings.PromotionIgnoreHostnameFilters),
+        prevent_cross_data_center=settings.PreventCrossDataCenterMasterFailover,
+        prevent_cross_region=settings.PreventCrossRegionMasterFailover,
+    )
+
+
+def timing(settings: Settings) -> Timing:
+    return Timing(
+        dial=settings.InstanceHeartbeatMilliseconds / 1000,
+        no_progress=float(settings.ReasonableReplicationLagSeconds),
+    )
+
+
+class _HostFilter:
+    """A class, not a closure, because policies travel between processes."""
+
+    def __init__(self, filters: tuple[str, ...]) -> None:
+        self._filters = filters
+
+    def __call__(self, key: InstanceKey) -> bool:
+        return endpoint_matches(self._filters, key.hostname, key.port)
+
+
+def _host_filter(filters: tuple[str, ...]) -> _HostFilter:
+    return _HostFilter(filters)

@@ -5,8 +5,7 @@ What a replica holds is what it retrieved and what it executed, without its erra
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.planning.plan import Ranked
@@ -21,11 +20,16 @@ _RULES = ("must", "prefer", "neutral", "prefer_not", "must_not")
 _FORMATS = {"STATEMENT": 0, "MIXED": 1, "ROW": 2}
 
 
+def _nobody(_key: InstanceKey) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromotionPolicy:
     """The settings that promotion depends on, under the reference's meaning."""
 
-    ignore_hostname_filters: tuple[re.Pattern[str], ...] = ()
+    ignores: Callable[[InstanceKey], bool] = _nobody
+    """Whether ``PromotionIgnoreHostnameFilters`` speaks of a server."""
     prevent_cross_data_center: bool = False
     prevent_cross_region: bool = False
     designated: InstanceKey = NO_KEY
@@ -191,7 +195,7 @@ def _bans(failed: Instance, replica: Instance, policy: PromotionPolicy) -> list[
     bans = []
     if replica.promotion_rule == "must_not":
         bans.append("promotion rule must_not")
-    if any(pattern.search(str(replica.key)) for pattern in policy.ignore_hostname_filters):
+    if policy.ignores(replica.key):
         bans.append("matches PromotionIgnoreHostnameFilters")
     if replica.sql_delay_seconds > 0:
         bans.append(f"is delayed by {replica.sql_delay_seconds} s")

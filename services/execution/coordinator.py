@@ -1,0 +1,467 @@
+"""Decides when a finding becomes a recovery, and runs it: one at a time for each cluster.
+
+Clusters are independent and recovered side by side; what concerns one is strictly serial here, and the
+store enforces the same across processes and restarts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from services.analysis import ReplicationAnalysis
+from services.config import Settings, cluster_matches, hold_down_milliseconds
+from services.execution.dead_master import DeadMasterRecovery
+from services.execution.dead_master import Outcome as Result
+from services.execution.environment import Environment, Sessions
+from services.execution.store_journal import StoreJournal
+from services.mysql.session import Mandate
+from services.policies import login, promotion_policy, timing
+from services.store.errors import ClusterBlockedError, ClusterBusyError, StoreError
+from services.store.journal import OpenRecovery
+from services.store.recoveries import Outcome
+from services.store.store import Store
+from services.store.times import shifted, utc_now
+from services.topology.instance import Instance
+from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.records import AnalysisEntry, DeposedMaster, Downtime, FailureDetection, Recovery
+from services.topology.tree import Cluster
+
+__all__ = ["ClusterView", "Coordinator", "Observer", "RecoveryRefusedError"]
+
+RECOVERED_CODES = frozenset({"DeadMaster", "DeadMasterAndSomeReplicas"})
+_LOST_IN_RECOVERY = "lost-in-recovery"
+_LOST_SECONDS = 365 * 86400.0
+_SETTLE_SECONDS = 1.2
+"""A new term waits so long before it promotes, if a server neither answers nor refuses: a session of an
+earlier, paused Leader there ends after 1 s (``wait_timeout``)."""
+
+_log = structlog.get_logger(__name__)
+
+
+class RecoveryRefusedError(Exception):
+    """A recovery that was asked for was not attempted; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """A cluster at one moment, with what is wrong in it."""
+
+    cluster: Cluster
+    instances: tuple[Instance, ...]
+    findings: tuple[ReplicationAnalysis, ...]
+
+    def instance(self, key: InstanceKey) -> Instance | None:
+        return next((instance for instance in self.instances if instance.key == key), None)
+
+    def replicas_of(self, key: InstanceKey) -> tuple[Instance, ...]:
+        return tuple(instance for instance in self.instances if instance.master_key == key)
+
+
+class Observer(Protocol):
+    """Who is told what happens: the leader actor passes it on."""
+
+    def event(self, kind: str, message: str, instance: InstanceKey, cluster: str) -> None: ...
+
+    def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:
+        """The cluster has another master: its identity goes with it, from now on."""
+        ...
+
+    def changed(self, keys: tuple[InstanceKey, ...]) -> None:
+        """These servers were changed: look at them again."""
+        ...
+
+
+@dataclass(slots=True)
+class _Backoff:
+    """When a cluster whose recovery did not promote anyone may be tried again: after 1, 2, 4 … s."""
+
+    not_before: float = 0.0
+    pause: float = 0.0
+    refused_view: object = None
+    """The snapshot on which a rule refused: as long as it stays, so does the refusal."""
+
+    def failed(self, now: float, longest: float) -> None:
+        self.pause = min(max(1.0, self.pause * 2), longest)
+        self.not_before = now + self.pause
+
+
+class Coordinator:
+    """Belongs to the leader's event loop. ``mandate`` gives the right to act, or None."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Callable[[], Settings],
+        mandate: Callable[[], Mandate | None],
+        observer: Observer,
+        node: tuple[str, str],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._mandate = mandate
+        self._observer = observer
+        self._hostname, self._token = node
+        self._running: dict[str, asyncio.Task[InstanceKey]] = {}
+        self._backoff: dict[str, _Backoff] = {}
+        self._first_seen: dict[InstanceKey, float] = {}
+        self._announced: dict[InstanceKey, str] = {}
+        self._elected_at = time.monotonic()
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy_clusters(self) -> frozenset[str]:
+        return frozenset(self._running)
+
+    def elected(self) -> None:
+        """A new term has begun: nothing of what was held against clusters before counts."""
+        self._elected_at = time.monotonic()
+        self._backoff.clear()
+
+    def consider(self, view: ClusterView) -> None:
+        """Begin whatever is due for this cluster. Returns at once."""
+        for finding in view.findings:
+            if not finding.actionable or finding.analysis not in RECOVERED_CODES:
+                continue
+            if self._announced.get(finding.analyzed_instance_key) != finding.analysis:
+                self._announced[finding.analyzed_instance_key] = finding.analysis
+                self._in_background(self._detected(view, finding))
+            reason = self._why_not(view, finding)
+            if reason:
+                _log.debug("not recovering", cluster=view.cluster.name, reason=reason)
+                continue
+            self._start(view, finding, automatic=True)
+        failing = {finding.analyzed_instance_key for finding in view.findings if finding.actionable}
+        for key in {instance.key for instance in view.instances} - failing:
+            self._first_seen.pop(key, None)
+            self._announced.pop(key, None)
+
+    def _why_not(self, view: ClusterView, finding: ReplicationAnalysis) -> str:
+        settings, cluster = self._settings(), view.cluster
+        now = time.monotonic()
+        first = self._first_seen.setdefault(finding.analyzed_instance_key, now)
+        hold_ms = hold_down_milliseconds(
+            settings.FailureHoldDownMilliseconds,
+            settings.FailureHoldDownMillisecondsByCluster,
+            cluster.name,
+            cluster.alias,
+        )
+        backoff = self._backoff.get(cluster.id)
+        checks = (
+            (self._mandate() is None, "this node does not lead"),
+            (not cluster.id, "the cluster has no identity yet"),
+            (cluster.id in self._running, "a recovery of the cluster is running"),
+            (cluster.is_fragment, "it is what a promotion left behind"),
+            (finding.skippable_due_to_downtime, "it is downtimed"),
+            (
+                not cluster_matches(settings.RecoverMasterClusterFilters, cluster.name, cluster.alias),
+                "RecoverMasterClusterFilters does not match the cluster",
+            ),
+            (now - first < hold_ms / 1000, "FailureHoldDownMilliseconds has not passed"),
+            (backoff is not None and now < backoff.not_before, "the last attempt failed a moment ago"),
+            (
+                backoff is not None and backoff.refused_view == _signature(view),
+                "it was refused, and nothing has changed since",
+            ),
+        )
+        return next((reason for applies, reason in checks if applies), "")
+
+    def _start(
+        self,
+        view: ClusterView,
+        finding: ReplicationAnalysis,
+        *,
+        automatic: bool,
+        designated: InstanceKey = NO_KEY,
+    ) -> asyncio.Task[InstanceKey]:
+        cluster_id = view.cluster.id
+        task = asyncio.ensure_future(self._recover(view, finding, automatic, designated))
+        self._running[cluster_id] = task
+
+        def ended(done: asyncio.Task[InstanceKey]) -> None:
+            if self._running.get(cluster_id) is done:
+                del self._running[cluster_id]
+            if not done.cancelled() and done.exception() is not None and automatic:
+                _log.info("recovery not done", cluster=view.cluster.name, reason=str(done.exception()))
+
+        task.add_done_callback(ended)
+        return task
+
+    async def recover_now(
+        self, view: ClusterView, finding: ReplicationAnalysis, designated: InstanceKey = NO_KEY
+    ) -> InstanceKey:
+        """Recover because somebody asked: without the gates that hold automatic recoveries back.
+
+        Returns who was promoted. Raises RecoveryRefusedError.
+        """
+        cluster = view.cluster
+        if self._mandate() is None:
+            raise RecoveryRefusedError("this node does not lead")
+        if not finding.actionable or finding.analysis not in RECOVERED_CODES:
+            why = "; ".join(finding.reasons)
+            raise RecoveryRefusedError(
+                f"{finding.analysis} of {finding.analyzed_instance_key} is not acted upon: {why}"
+            )
+        if cluster.is_fragment or not cluster.id:
+            raise RecoveryRefusedError(f"cluster {cluster.name} is what a promotion left behind")
+        if cluster.id in self._running:
+            return await asyncio.shield(self._running[cluster.id])
+        return await asyncio.shield(self._start(view, finding, automatic=False, designated=designated))
+
+    async def _detected(self, view: ClusterView, finding: ReplicationAnalysis) -> None:
+        settings = self._settings()
+        detection = FailureDetection(
+            analysis_entry=_entry(view, finding),
+            is_actionable=finding.actionable,
+            recovery_start_timestamp=utc_now(),
+            processing_node_hostname=self._hostname,
+            processing_node_token=self._token,
+        )
+        period = settings.FailureDetectionPeriodBlockMinutes * 60.0
+        registered = await self._store.detections.register(detection, active_seconds=period)
+        if registered.is_new:
+            reasons = "; ".join(finding.reasons)
+            message = f"{finding.analysis}: {finding.analyzed_instance_key} ({reasons})"
+            self._observer.event("detection", message, finding.analyzed_instance_key, view.cluster.name)
+
+    async def _recover(
+        self, view: ClusterView, finding: ReplicationAnalysis, automatic: bool, designated: InstanceKey
+    ) -> InstanceKey:
+        mandate, cluster = self._mandate(), view.cluster
+        failed = view.instance(finding.analyzed_instance_key) or Instance(key=finding.analyzed_instance_key)
+        if mandate is None:
+            raise RecoveryRefusedError("this node does not lead")
+        recovery = await self._registered(view, finding, mandate, automatic)
+        key, name = failed.key, cluster.name
+        self._observer.event("recovery", f"{finding.analysis} of {key}: recovering", key, name)
+        journal = StoreJournal(self._store, recovery.uid)
+        env = self._environment(recovery, mandate, journal, failed)
+        for reason in finding.reasons:
+            await journal.say(f"{finding.analysis}: {reason}")
+        policy = replace(promotion_policy(self._settings()), designated=designated)
+        began = time.monotonic()
+        try:
+            await self._settle(failed)
+            work = DeadMasterRecovery(env, cluster.id, key)
+            result = await work.run(failed, view.replicas_of(key), policy)
+            await self._resolve(recovery, result, mandate, journal, began)
+            if result.refusal is not None:
+                self._backoff[cluster.id].refused_view = _signature(view)
+        finally:
+            await env.sessions.close()
+            await journal.close()
+        if not result.succeeded:
+            raise RecoveryRefusedError("; ".join(result.errors) or "nobody was promoted")
+        return result.successor
+
+    async def _registered(
+        self, view: ClusterView, finding: ReplicationAnalysis, mandate: Mandate, automatic: bool
+    ) -> Recovery:
+        if automatic and not await self._store.registrations.recoveries_enabled():
+            self._failed(view.cluster.id)
+            raise RecoveryRefusedError("recoveries are globally disabled")
+        recovery = Recovery(
+            uid=f"{time.time_ns()}:{secrets.token_hex(32)}",
+            analysis_entry=_entry(view, finding),
+            recovery_start_timestamp=utc_now(),
+            term=mandate.term,
+            processing_node_hostname=self._hostname,
+            processing_node_token=self._token,
+            type="MasterRecovery",
+            recovery_type="MasterRecoveryGTID",
+        )
+        try:
+            return await self._store.recoveries.register(recovery, automatic=automatic)
+        except (ClusterBusyError, ClusterBlockedError) as error:
+            backoff = self._failed(view.cluster.id)
+            if backoff.pause == 1.0:
+                key = finding.analyzed_instance_key
+                self._observer.event("blocked", f"recovery of {key} blocked: {error}", key, view.cluster.name)
+            raise RecoveryRefusedError(str(error)) from None
+
+    def _environment(
+        self, recovery: Recovery, mandate: Mandate, journal: StoreJournal, failed: Instance
+    ) -> Environment:
+        settings = self._settings()
+        entry = recovery.analysis_entry
+
+        async def depose(old: InstanceKey, new: InstanceKey) -> None:
+            now = utc_now()
+            deposed = DeposedMaster(
+                cluster_id=entry.cluster_id,
+                key=old,
+                deposed_at=now,
+                until=shifted(now, float(settings.FenceOldMasterSeconds)),
+                term=mandate.term,
+                recovery_uid=recovery.uid,
+                executed_gtid_set=failed.executed_gtid_set,
+            )
+            await self._store.clusters.promote(
+                entry.cluster_id, expected=old, master=new, at=now, term=mandate.term, deposed=deposed
+            )
+            self._observer.promoted(entry.cluster_id, old, new)
+
+        credentials, bounds = login(settings), timing(settings)
+        return Environment(
+            recovery_uid=recovery.uid,
+            mandate=mandate,
+            sessions=Sessions(credentials, mandate, bounds),
+            login=credentials,
+            journal=journal,
+            utc_now=utc_now,
+            depose=depose,
+            timing=bounds,
+        )
+
+    async def _settle(self, failed: Instance) -> None:
+        if failed.last_check_outcome.value == "refused":
+            return
+        left = self._elected_at + _SETTLE_SECONDS - time.monotonic()
+        if left > 0:
+            await asyncio.sleep(left)
+
+    async def _resolve(
+        self, recovery: Recovery, result: Result, mandate: Mandate, journal: StoreJournal, began: float
+    ) -> None:
+        settings, entry = self._settings(), recovery.analysis_entry
+        outcome = Outcome(
+            is_successful=result.succeeded,
+            successor_key=result.successor,
+            successor_alias="",
+            lost_replicas=tuple(sorted(result.lost)),
+            participating_instance_keys=result.participants,
+            all_errors=result.errors,
+        )
+        took = f"{time.monotonic() - began:.3f} s"
+        key = entry.analyzed_instance_key
+        if result.succeeded:
+            message = f"promoted {result.successor} in place of {key} in {took}"
+            if result.lost:
+                lost = ", ".join(f"{lost} ({why})" for lost, why in sorted(result.lost.items()))
+                message += f"; lost: {lost}"
+        else:
+            message = f"nobody was promoted in place of {key}: {'; '.join(result.errors)}"
+        await journal.say(message)
+        await self._store.recoveries.resolve(
+            recovery.uid,
+            outcome,
+            at=utc_now(),
+            term=mandate.term,
+            block_seconds=float(settings.RecoveryPeriodBlockSeconds),
+        )
+        if result.succeeded:
+            self._backoff.pop(entry.cluster_id, None)
+            await self._downtime([key, *result.lost])
+        else:
+            self._failed(entry.cluster_id)
+        self._observer.event("recovery", message, key, entry.cluster_name)
+        self._observer.changed((key, *entry.replicas))
+
+    async def _downtime(self, keys: list[InstanceKey]) -> None:
+        now = utc_now()
+        for key in keys:
+            await self._store.registrations.begin_downtime(
+                Downtime(
+                    key=key,
+                    owner=self._hostname,
+                    reason=_LOST_IN_RECOVERY,
+                    begins_at=now,
+                    ends_at=shifted(now, _LOST_SECONDS),
+                )
+            )
+
+    def _failed(self, cluster_id: str) -> _Backoff:
+        backoff = self._backoff.setdefault(cluster_id, _Backoff())
+        backoff.failed(time.monotonic(), float(self._settings().RecoveryRetryMaxSeconds))
+        return backoff
+
+    async def resume_open(self) -> None:
+        """Complete or void what an earlier term, or an interruption, left open. Called again and again."""
+        if self._mandate() is None:
+            return
+        for found in await self._store.journal.open_recoveries():
+            cluster_id = found.recovery.analysis_entry.cluster_id
+            backoff = self._backoff.get(cluster_id)
+            waits = backoff is not None and time.monotonic() < backoff.not_before
+            if cluster_id in self._running or waits:
+                continue
+            task = asyncio.ensure_future(self._resume(found))
+            self._running[cluster_id] = task
+            task.add_done_callback(partial(self._resumed, cluster_id))
+
+    def _resumed(self, cluster_id: str, task: asyncio.Task[InstanceKey]) -> None:
+        self._running.pop(cluster_id, None)
+        if not task.cancelled() and task.exception() is not None:
+            self._failed(cluster_id)
+            _log.warning("recovery not resumed", cluster=cluster_id, reason=str(task.exception()))
+
+    async def _resume(self, found: OpenRecovery) -> InstanceKey:
+        mandate, recovery = self._mandate(), found.recovery
+        if mandate is None:
+            raise RecoveryRefusedError("this node does not lead")
+        journal = StoreJournal(self._store, recovery.uid)
+        key = recovery.analysis_entry.analyzed_instance_key
+        env = self._environment(recovery, mandate, journal, Instance(key=key))
+        began = time.monotonic()
+        try:
+            await journal.say(f"taken up by term {mandate.term}; it was begun by term {recovery.term}")
+            work = DeadMasterRecovery(env, recovery.analysis_entry.cluster_id, key)
+            result = await work.resume(found.journal)
+            await self._resolve(recovery, result, mandate, journal, began)
+        finally:
+            await env.sessions.close()
+            await journal.close()
+        self._backoff.pop(recovery.analysis_entry.cluster_id, None)  # a voided one is tried again at once
+        return result.successor
+
+    async def stop(self) -> None:
+        """End what runs; what is open is resumed by the next term."""
+        tasks = [*self._running.values(), *self._background]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=2.0)
+
+    def _in_background(self, work: Coroutine[object, object, None]) -> None:
+        async def guarded() -> None:
+            with contextlib.suppress(StoreError):
+                await work
+
+        task = asyncio.ensure_future(guarded())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _entry(view: ClusterView, finding: ReplicationAnalysis) -> AnalysisEntry:
+    return AnalysisEntry(
+        analyzed_instance_key=finding.analyzed_instance_key,
+        analysis=finding.analysis,
+        cluster_name=view.cluster.name,
+        cluster_alias=view.cluster.alias,
+        cluster_id=view.cluster.id,
+        count_replicas=finding.count_replicas,
+        replicas=finding.replicas,
+    )
+
+
+def _signature(view: ClusterView) -> object:
+    """What a refusal depends on: if it is the same, so is the refusal."""
+    return tuple(
+        (
+            instance.key,
+            instance.last_check_outcome,
+            instance.master_key,
+            instance.executed_gtid_set,
+            instance.retrieved_gtid_set,
+            instance.promotion_rule,
+        )
+        for instance in view.instances
+    )

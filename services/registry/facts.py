@@ -1,0 +1,60 @@
+"""An Instance as JSON text for the store, and back.
+
+Unknown and missing fields are no error: versions of the program differ.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from enum import Enum
+from typing import Any
+
+from services.topology.coordinates import BinlogCoordinates
+from services.topology.instance import CheckOutcome, Instance, ThreadState
+from services.topology.keys import InstanceKey
+
+__all__ = ["facts_from_json", "facts_to_json"]
+
+_NOT_KEPT = frozenset(
+    {
+        # derived for each snapshot, or of a clock that does not survive the process
+        "cluster_name", "cluster_id", "replication_depth", "is_co_master", "ancestry_uuid", "gtid_errant",
+        "is_last_check_valid", "is_up_to_date", "is_recently_checked", "seconds_since_last_seen", "problems",
+        "checked_at", "seen_at", "last_check_outcome", "last_check_error", "semi_sync_unbroken",
+        "binlog_coordinates_stale_seconds",
+    }
+)  # fmt: skip
+_ENUMS: dict[str, type[Enum]] = {
+    "receiver_state": ThreadState,
+    "applier_state": ThreadState,
+    "last_check_outcome": CheckOutcome,
+}
+_DEFAULTS = Instance(key=InstanceKey("", 0))
+
+
+def facts_to_json(instance: Instance) -> str:
+    values = {name: value for name, value in asdict(instance).items() if name not in _NOT_KEPT}
+    return json.dumps(values, default=str, separators=(",", ":"))
+
+
+def facts_from_json(text: str) -> Instance:
+    """Raises ValueError for a text that is not one of ours."""
+    values = json.loads(text)
+    if not isinstance(values, dict) or "key" not in values:
+        raise ValueError("not an instance")
+    known = {field.name for field in fields(Instance)} - _NOT_KEPT
+    return Instance(**{name: _value(name, value) for name, value in values.items() if name in known})
+
+
+def _value(name: str, value: Any) -> Any:
+    default = getattr(_DEFAULTS, name)
+    if name in _ENUMS:
+        return _ENUMS[name](value)
+    if isinstance(default, InstanceKey):
+        return InstanceKey(**value)
+    if isinstance(default, BinlogCoordinates):
+        return BinlogCoordinates(**value)
+    if isinstance(default, tuple):
+        return tuple(InstanceKey(**item) for item in value)
+    return value

@@ -1,0 +1,198 @@
+"""What is known of every server, and what one more report changes about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
+from services.topology.instance import Instance, Observation, ThreadState
+from services.topology.keys import InstanceKey
+from services.topology.merging import merge
+from services.topology.tree import ClusterIdentity, Topology, TreePolicy, derive
+
+__all__ = ["Changes", "Registry", "RegistryPolicy"]
+
+HostFilter = Callable[[InstanceKey], bool]
+
+
+def _no_host(_key: InstanceKey) -> bool:
+    return False
+
+
+_FORGOTTEN_POLLS = 3  # a forgotten server is not found again for so many poll intervals (discovery.md 8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryPolicy:
+    """The settings that matter here."""
+
+    tree: TreePolicy = field(default_factory=TreePolicy)
+    analysis: AnalysisPolicy = field(default_factory=AnalysisPolicy)
+    poll_seconds: float = 5.0
+    ignores_host: HostFilter = _no_host
+    ignores_replica: HostFilter = _no_host
+    ignores_master: HostFilter = _no_host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What some observations brought."""
+
+    found: frozenset[InstanceKey] = frozenset()
+    """Servers that were not known before."""
+    look_at: frozenset[InstanceKey] = frozenset()
+    """Servers that should be looked at now, because something near them has just changed for the worse."""
+    significant: bool = False
+    """The analysis may come out differently."""
+    fresh: tuple[Instance, ...] = ()
+    """Servers whose facts were read."""
+    notes: tuple[tuple[InstanceKey, str], ...] = ()
+    """What a person would want to know."""
+
+
+class Registry:
+    """Belongs to one event loop. Times are seconds of one monotonic clock, which the caller reads."""
+
+    def __init__(self, policy: RegistryPolicy) -> None:
+        self.policy = policy
+        self._instances: dict[InstanceKey, Instance] = {}
+        self._identities: dict[str, ClusterIdentity] = {}
+        self._forgotten: dict[InstanceKey, float] = {}
+        self._topology: Topology | None = None
+
+    # what is known
+
+    @property
+    def instances(self) -> Mapping[InstanceKey, Instance]:
+        return self._instances
+
+    def topology(self, now: float) -> Topology:
+        """The clusters as of ``now``; computed anew if something changed or time has passed."""
+        if self._topology is None or now - self._topology.now >= 0.5:
+            self._topology = derive(
+                self._instances.values(), list(self._identities.values()), self.policy.tree, now
+            )
+        return self._topology
+
+    def analysis(self, now: float) -> tuple[ReplicationAnalysis, ...]:
+        """What is wrong, judged on the clusters as of ``now``."""
+        return analyze(self.topology(now), self.policy.analysis, now)
+
+    def identity(self, cluster_id: str) -> ClusterIdentity | None:
+        return self._identities.get(cluster_id)
+
+    # what changes it
+
+    def add(self, key: InstanceKey, now: float, *, explicit: bool = False) -> bool:
+        """Take up a server. False if it is known, filtered out or was forgotten a moment ago.
+
+        One that is named ``explicit``-ly, a seed or a request, is taken whatever was forgotten.
+        """
+        if key in self._instances or not key.names_a_server:
+            return False
+        if self.policy.ignores_host(key):
+            return False
+        if not explicit and self._forgotten.get(key, 0.0) > now:
+            return False
+        self._forgotten.pop(key, None)
+        self._set(Instance(key=key))
+        return True
+
+    def restore(self, instances: Iterable[Instance]) -> None:
+        for instance in instances:
+            self._instances.setdefault(instance.key, instance)
+        self._topology = None
+
+    def forget(self, keys: Collection[InstanceKey], now: float) -> None:
+        until = now + _FORGOTTEN_POLLS * self.policy.poll_seconds
+        self._forgotten = {key: end for key, end in self._forgotten.items() if end > now}
+        for key in keys:
+            self._instances.pop(key, None)
+            self._forgotten[key] = until
+        self._topology = None
+
+    def set_identities(self, identities: Iterable[ClusterIdentity]) -> None:
+        self._identities = {identity.id: identity for identity in identities}
+        self._topology = None
+
+    def register(self, key: InstanceKey, **registrations: object) -> None:
+        """Set what people registered about a known server: fields of Instance."""
+        known = self._instances.get(key)
+        if known is not None:
+            self._set(replace(known, **registrations))  # type: ignore[arg-type]
+
+    def observe(self, observations: Iterable[Observation], *, now: float, utc: str) -> Changes:
+        """Merge reports. Those about servers that are not known (any more) are dropped."""
+        found: set[InstanceKey] = set()
+        look_at: set[InstanceKey] = set()
+        fresh: list[Instance] = []
+        notes: list[tuple[InstanceKey, str]] = []
+        significant = False
+        for seen in observations:
+            known = self._instances.get(seen.key)
+            if known is None:
+                continue
+            merged = merge(known, seen, now=now, utc=utc)
+            self._set(merged)
+            note = _note(known, merged)
+            if note:
+                notes.append((seen.key, note))
+            worse = _worse(known, merged)
+            if worse:
+                look_at |= self._neighbours(merged)
+            significant = significant or worse or bool(note) or _moved(known, merged)
+            if seen.instance is not None:
+                fresh.append(merged)
+                found |= self._linked(merged, now)
+        return Changes(
+            found=frozenset(found),
+            look_at=frozenset(look_at),
+            significant=significant or bool(found),
+            fresh=tuple(fresh),
+            notes=tuple(notes),
+        )
+
+    def _set(self, instance: Instance) -> None:
+        self._instances[instance.key] = instance
+        self._topology = None
+
+    def _linked(self, instance: Instance, now: float) -> set[InstanceKey]:
+        """Take up the source and the replicas of a server; those that are new."""
+        linked = {key for key in instance.replicas if not self.policy.ignores_replica(key)}
+        if not self.policy.ignores_master(instance.master_key):
+            linked.add(instance.master_key)
+        return {key for key in linked if self.add(key, now)}
+
+    def _neighbours(self, instance: Instance) -> set[InstanceKey]:
+        near = {other.key for other in self._instances.values() if other.master_key == instance.key}
+        if instance.master_key in self._instances:
+            near.add(instance.master_key)
+        return near
+
+
+def _worse(known: Instance, merged: Instance) -> bool:
+    """A check that failed, or a receiver that no longer runs: reasons to look around at once."""
+    if merged.last_check_outcome.is_silence:
+        return True
+    return known.receiver_state is ThreadState.RUNNING and merged.receiver_state is not ThreadState.RUNNING
+
+
+def _moved(known: Instance, merged: Instance) -> bool:
+    return (
+        known.master_key != merged.master_key
+        or known.receiver_state is not merged.receiver_state
+        or known.applier_state is not merged.applier_state
+        or known.read_only is not merged.read_only
+        or known.last_check_outcome is not merged.last_check_outcome
+    )
+
+
+def _note(known: Instance, merged: Instance) -> str:
+    if known.last_check_outcome is merged.last_check_outcome:
+        return ""
+    if merged.last_check_outcome.name != "OK":
+        return merged.last_check_error
+    if not known.seen_at:
+        return ""
+    return f"{merged.key}: answers again"
