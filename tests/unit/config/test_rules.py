@@ -1,0 +1,230 @@
+"""What must hold between keys, and what one key takes from another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.config import ConfigurationError, load
+from tests.unit.config.helpers import loaded, problem_with, write
+
+VIOLATIONS: tuple[tuple[dict[str, object], str], ...] = (
+    (
+        {"ReplicationLagQuery": "select 1", "SlaveLagQuery": "select 2"},
+        "ReplicationLagQuery: differs from its synonym SlaveLagQuery; remove SlaveLagQuery",
+    ),
+    (
+        {
+            "FailMasterPromotionIfSQLThreadNotUpToDate": True,
+            "DelayMasterPromotionIfSQLThreadNotUpToDate": True,
+        },
+        "FailMasterPromotionIfSQLThreadNotUpToDate: is true, and so is "
+        "DelayMasterPromotionIfSQLThreadNotUpToDate; set one of them false",
+    ),
+    (
+        {"FailMasterPromotionOnLagMinutes": 3},
+        "FailMasterPromotionOnLagMinutes: 3 requires ReplicationLagQuery; set that too, or this to 0",
+    ),
+    (
+        {"PostponeReplicaRecoveryOnLagMinutes": 3, "PostponeSlaveRecoveryOnLagMinutes": 4},
+        "PostponeReplicaRecoveryOnLagMinutes: 3 differs from 4 of its synonym "
+        "PostponeSlaveRecoveryOnLagMinutes; remove the synonym",
+    ),
+    (
+        {"BackendDB": "sqlite3"},
+        'SQLite3DataFile: is empty, while BackendDB is "sqlite"; give the path of a file',
+    ),
+    (
+        {"RaftEnabled": True},
+        "RaftDataDir: is empty, while RaftEnabled is true; give the path of a directory",
+    ),
+    (
+        {"RaftEnabled": True, "RaftDataDir": "/r", "RaftBind": ""},
+        'RaftBind: is empty, while RaftEnabled is true; give this node\'s address as "host:port"',
+    ),
+    (
+        {"InstancePollSeconds": 301},
+        "DeadInstancePollSecondsMax: 300 is less than 301 of InstancePollSeconds; make it at least as large",
+    ),
+    (
+        {"LeaseMilliseconds": 1999},
+        "LeaseMilliseconds: 1999 is less than twice the 1000 of LeaseRenewMilliseconds, so that one slow "
+        "renewal would lose the lease; make it longer",
+    ),
+    (
+        {"AuthenticationMethod": "multi"},
+        'HTTPAuthUser: is empty, while AuthenticationMethod is "multi"; give a user name',
+    ),
+)
+SOUND: tuple[dict[str, object], ...] = (
+    {"ReplicationLagQuery": "select 1", "SlaveLagQuery": "select 1"},
+    {"FailMasterPromotionIfSQLThreadNotUpToDate": True},
+    {"FailMasterPromotionOnLagMinutes": 3, "ReplicationLagQuery": "select 1"},
+    {"FailMasterPromotionOnLagMinutes": 3, "SlaveLagQuery": "select 1"},
+    {"PostponeReplicaRecoveryOnLagMinutes": 3, "PostponeSlaveRecoveryOnLagMinutes": 3},
+    {"BackendDB": "sqlite3", "SQLite3DataFile": "/o.db"},
+    {"RaftEnabled": True, "RaftDataDir": "/r"},
+    {"InstancePollSeconds": 300},
+    {"LeaseMilliseconds": 2000},
+    {"AuthenticationMethod": "multi", "HTTPAuthUser": "u"},
+)
+
+
+@pytest.mark.parametrize(("values", "problem"), VIOLATIONS)
+def test_a_violated_rule_refuses_the_configuration(values: dict[str, object], problem: str) -> None:
+    assert problem_with(values) == problem
+
+
+@pytest.mark.parametrize("values", SOUND)
+def test_a_kept_rule_does_not(values: dict[str, object]) -> None:
+    assert loaded(**values).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h:3000", "https://h.example.com:443", "http://[::1]:3000", "HTTP://10.0.0.1:80", ""]
+)
+def test_an_advertised_address(url: str) -> None:
+    assert loaded(HTTPAdvertise=url).settings.HTTPAdvertise == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "h:3000",
+        "ftp://h:1",
+        "http://h",
+        "http://:3000",
+        "http://h:3000/",
+        "http://h:3000/x",
+        "http://h:99999",
+    ],
+)
+def test_an_advertised_address_has_scheme_host_and_port_and_nothing_else(url: str) -> None:
+    assert problem_with({"HTTPAdvertise": url}).startswith(f'HTTPAdvertise: "{url}" has ')
+
+
+def test_no_rule_speaks_of_a_key_that_is_wrong_in_itself(tmp_path: Path) -> None:
+    assert problem_with({"BackendDB": "sqlite", "SQLite3DataFile": 3}).startswith("SQLite3DataFile: 3 is")
+    misspelt = problem_with({"BackendDB": "sqlite", "SQLite3DataFil": "/o.db"})
+    assert misspelt.startswith("SQLite3DataFil: is not a known key")
+
+
+def test_a_rule_names_the_files_that_set_its_keys(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", {"InstancePollSeconds": 50})
+    two = write(tmp_path / "two", {"DeadInstancePollSecondsMax": 40})
+    with pytest.raises(ConfigurationError) as caught:
+        load([one, two])
+    assert str(caught.value).startswith(f"{two} and {one}: DeadInstancePollSecondsMax: 40 is less than 50")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("", ""), ("/", ""), ("x", "/x"), ("/x", "/x"), ("/x/", "/x"), ("//x/y//", "/x/y")],
+)
+def test_the_url_prefix_gets_one_leading_and_no_trailing_slash(written: str, meant: str) -> None:
+    assert loaded(URLPrefix=written).settings.URLPrefix == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("mysql/master", "mysql/master/"), ("a//", "a/"), ("/", "/"), ("", "/")]
+)
+def test_the_key_prefix_gets_exactly_one_trailing_slash(written: str, meant: str) -> None:
+    assert loaded(KVClusterMasterPrefix=written).settings.KVClusterMasterPrefix == meant
+    assert loaded().settings.KVClusterMasterPrefix == "mysql/master/"
+
+
+def test_raft_advertises_where_it_binds_unless_told() -> None:
+    assert loaded().settings.RaftAdvertise == "127.0.0.1:10008"
+    assert loaded(RaftBind="10.0.0.1").settings.RaftAdvertise == "10.0.0.1"
+    assert loaded(RaftBind="10.0.0.1", RaftAdvertise="h:1").settings.RaftAdvertise == "h:1"
+
+
+def test_minutes_of_the_recovery_block_count_only_if_the_seconds_are_0() -> None:
+    assert loaded().settings.RecoveryPeriodBlockSeconds == 3600
+    both = loaded(RecoveryPeriodBlockSeconds=0, RecoveryPeriodBlockMinutes=5)
+    assert both.settings.RecoveryPeriodBlockSeconds == 300
+    assert both.warnings == ()
+    assert loaded(RecoveryPeriodBlockSeconds=0).settings.RecoveryPeriodBlockSeconds == 3600
+    assert (
+        loaded(RecoveryPeriodBlockSeconds=7, RecoveryPeriodBlockMinutes=5).settings.RecoveryPeriodBlockSeconds
+        == 7
+    )
+    assert loaded(RecoveryPeriodBlockSeconds=300, RecoveryPeriodBlockMinutes=5).warnings == ()
+    alone = loaded(RecoveryPeriodBlockMinutes=5)
+    assert alone.settings.RecoveryPeriodBlockSeconds == 3600
+    assert alone.warnings == (
+        "x: RecoveryPeriodBlockMinutes: has no effect, because RecoveryPeriodBlockSeconds is 3600; "
+        "set RecoveryPeriodBlockSeconds instead",
+    )
+
+
+def test_the_time_of_a_locked_master_is_the_reasonable_lag_unless_told() -> None:
+    assert loaded().settings.ReasonableLockedSemiSyncMasterSeconds == 10
+    assert loaded(ReasonableReplicationLagSeconds=7).settings.ReasonableLockedSemiSyncMasterSeconds == 7
+    assert loaded(ReasonableLockedSemiSyncMasterSeconds=3).settings.ReasonableLockedSemiSyncMasterSeconds == 3
+
+
+@pytest.mark.parametrize(("written", "meant"), [(-3, 5), (4, 5), (5, 5), (64, 64), (65, 64)])
+def test_the_consul_batch_is_clamped(written: int, meant: int) -> None:
+    result = loaded(ConsulMaxKVsPerTransaction=written)
+    assert result.settings.ConsulMaxKVsPerTransaction == meant
+    assert bool(result.warnings) == (written != meant)
+
+
+def test_synonyms_fill_in_the_key_that_replaced_them() -> None:
+    settings = loaded(SlaveLagQuery="select 1", PostponeSlaveRecoveryOnLagMinutes=4).settings
+    assert settings.ReplicationLagQuery == "select 1"
+    assert settings.PostponeReplicaRecoveryOnLagMinutes == 4
+    assert loaded(MasterFailoverDetachSlaveMasterHost=True).settings.MasterFailoverDetachReplicaMasterHost
+    assert loaded(MasterFailoverDetachReplicaMasterHost=True).settings.MasterFailoverDetachReplicaMasterHost
+    assert not loaded().settings.MasterFailoverDetachReplicaMasterHost
+
+
+def test_lost_replicas_are_detached_unless_the_synonym_is_false_too() -> None:
+    assert loaded().settings.DetachLostReplicasAfterMasterFailover
+    assert not loaded(
+        DetachLostSlavesAfterMasterFailover=False
+    ).settings.DetachLostReplicasAfterMasterFailover
+    assert loaded(
+        DetachLostSlavesAfterMasterFailover=False, DetachLostReplicasAfterMasterFailover=True
+    ).settings.DetachLostReplicasAfterMasterFailover
+    one_false = loaded(DetachLostReplicasAfterMasterFailover=False)
+    assert one_false.settings.DetachLostReplicasAfterMasterFailover
+    assert one_false.warnings == (
+        "x: DetachLostReplicasAfterMasterFailover: false has no effect while "
+        "DetachLostSlavesAfterMasterFailover is true; set DetachLostSlavesAfterMasterFailover to false",
+    )
+
+
+def test_automatic_pseudo_gtid_overrides_four_keys() -> None:
+    result = loaded(AutoPseudoGTID=True, PseudoGTIDPattern="mine", DetectPseudoGTIDQuery="mine")
+    assert result.settings.PseudoGTIDPattern == "drop view if exists `_pseudo_gtid_`"
+    assert result.settings.PseudoGTIDPatternIsFixedSubstring is True
+    assert result.settings.PseudoGTIDMonotonicHint == "asc:"
+    assert result.settings.DetectPseudoGTIDQuery == "select 1"
+    assert loaded(DetectPseudoGTIDQuery="mine").settings.DetectPseudoGTIDQuery == "mine"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"ServeAgentsHttp": True},
+        {"AutoPseudoGTID": True},
+        {"PseudoGTIDPattern": "x"},
+        {"SkipMaxScaleCheck": False},
+        {"GraphiteAddr": "h:2003"},
+        {"ConsulCrossDataCenterDistribution": True},
+    ],
+)
+def test_what_is_not_supported_says_so(values: dict[str, object]) -> None:
+    (name,) = values
+    assert loaded(**values).warnings[0] == (
+        f"x: {name}: has no effect: orchestray does not support this; remove it"
+    )
+
+
+def test_basic_authentication_without_a_user_is_remarked() -> None:
+    assert loaded(AuthenticationMethod="basic").warnings == (
+        'x: AuthenticationMethod: is "basic", while HTTPAuthUser is empty; give a user name',
+    )
