@@ -5,12 +5,10 @@ They know nothing of configuration keys; this is the one place where keys and po
 
 from __future__ import annotations
 
-import ssl
-
 from services.analysis import AnalysisPolicy
 from services.config import Settings, cluster_matches, endpoint_matches, hostname_matches
 from services.execution.environment import Timing
-from services.mysql.connection import Login, tls_context
+from services.mysql.connection import Login, TlsFiles
 from services.mysql.watcher import WatchPolicy
 from services.planning.candidates import PromotionPolicy
 from services.registry.registry import RegistryPolicy
@@ -21,21 +19,20 @@ __all__ = ["analysis_policy", "login", "promotion_policy", "registry_policy", "t
 
 
 def login(settings: Settings) -> Login:
-    """How to log in to topology servers. Raises OSError or ssl.SSLError for unusable TLS files."""
-    context: ssl.SSLContext | None = None
+    """How to log in to topology servers."""
+    files = None
     if settings.MySQLTopologyUseMutualTLS or settings.MySQLTopologyUseMixedTLS:
-        context = tls_context(
-            settings.MySQLTopologySSLCAFile,
-            settings.MySQLTopologySSLCertFile,
-            settings.MySQLTopologySSLPrivateKeyFile,
+        files = TlsFiles(
+            ca=settings.MySQLTopologySSLCAFile,
+            certificate=settings.MySQLTopologySSLCertFile,
+            private_key=settings.MySQLTopologySSLPrivateKeyFile,
             verify=not settings.MySQLTopologySSLSkipVerify,
         )
-    always = settings.MySQLTopologyUseMutualTLS
     return Login(
         user=settings.MySQLTopologyUser,
         password=settings.MySQLTopologyPassword.reveal(),
-        tls=context if always else None,
-        tls_on_demand=None if always else context,
+        tls=files,
+        tls_always=settings.MySQLTopologyUseMutualTLS,
     )
 
 

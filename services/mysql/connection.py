@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import pymysql
@@ -27,13 +27,14 @@ from services.mysql.errors import ConnectError, LostError, StatementError, conne
 from services.topology.instance import CheckOutcome
 from services.topology.keys import InstanceKey
 
-__all__ = ["Connection", "Login", "Row", "speaks_http", "tls_context"]
+__all__ = ["Connection", "Login", "Row", "TlsFiles", "speaks_http", "tls_context"]
 
 Row = dict[str, Any]
 T = TypeVar("T")
 
 _THREADS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="mysql")
 _RESOLVERS = ThreadPoolExecutor(max_workers=16, thread_name_prefix="resolve")
+_SECURE_TRANSPORT_REQUIRED = 3159
 _GREETING_PEEK_BYTES = 64
 _GREETING_VERSIONS = (0x09, 0x0A, 0xFF)  # protocol 9, 10, or an error packet
 _NETWORK_ERRORS = frozenset({0, 1053, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 3169, 4031})
@@ -41,25 +42,36 @@ _NETWORK_ERRORS = frozenset({0, 1053, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What TLS to servers is made of: paths, empty where there is none."""
+
+    ca: str = ""
+    certificate: str = ""
+    private_key: str = ""
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Login:
-    """How to log in to topology servers. ``tls`` is None for plain connections."""
+    """How to log in to topology servers. Travels between processes, so it holds no context of its own."""
 
     user: str
     password: str = field(repr=False)
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
-    tls_on_demand: ssl.SSLContext | None = field(default=None, repr=False)
-    """Used after a server answered 3159 (secure transport required), and only then."""
+    tls: TlsFiles | None = None
+    tls_always: bool = False
+    """False: only for a server that answered 3159, secure transport required."""
 
 
-def tls_context(ca: str = "", cert: str = "", key: str = "", *, verify: bool = True) -> ssl.SSLContext:
+@lru_cache(maxsize=8)
+def tls_context(files: TlsFiles) -> ssl.SSLContext:
     """A context for connections to servers. Raises OSError or ssl.SSLError for unusable files."""
-    context = ssl.create_default_context(cafile=ca or None)
+    context = ssl.create_default_context(cafile=files.ca or None)
     # A server's automatically generated certificate names no host and fails the strict check.
     context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", ssl.VerifyFlags(0))
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED if verify and ca else ssl.CERT_NONE
-    if cert:
-        context.load_cert_chain(cert, key or None)
+    context.verify_mode = ssl.CERT_REQUIRED if files.verify and files.ca else ssl.CERT_NONE
+    if files.certificate:
+        context.load_cert_chain(files.certificate, files.private_key or None)
     return context
 
 
@@ -81,22 +93,23 @@ class Connection:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
+        first = login.tls if login.tls_always else None
         try:
-            return await cls._open(key, login, login.tls, deadline, timeout)
+            return await cls._open(key, login, first, deadline, timeout)
         except ConnectError as error:
-            if error.errno != 3159 or login.tls is not None or login.tls_on_demand is None:
+            if error.errno != _SECURE_TRANSPORT_REQUIRED or login.tls is None or login.tls_always:
                 raise
-            return await cls._open(key, login, login.tls_on_demand, deadline, timeout)
+            return await cls._open(key, login, login.tls, deadline, timeout)
 
     @classmethod
     async def _open(
-        cls, key: InstanceKey, login: Login, tls: ssl.SSLContext | None, deadline: float, timeout: float
+        cls, key: InstanceKey, login: Login, tls: TlsFiles | None, deadline: float, timeout: float
     ) -> Connection:
         loop = asyncio.get_running_loop()
         raw = await _connected_socket(key, deadline, timeout)
         try:
             await _await_greeting(key, raw, deadline, timeout)
-            options: dict[str, Any] = {"ssl": tls} if tls else {"ssl_disabled": True}
+            options: dict[str, Any] = {"ssl": tls_context(tls)} if tls else {"ssl_disabled": True}
             driver = pymysql.connections.Connection(
                 host=key.hostname,
                 port=key.port,

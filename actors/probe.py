@@ -1,0 +1,112 @@
+"""The probe: watches one instance, or a pack of them, and reports to the topology actor.
+
+Holds a connection per instance and nothing that is needed after it dies: Ray restarts it, and it asks
+Topology what to watch. Reports are batched: while one is under way, the newest of each instance waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+
+import structlog
+
+from actors.handles import Peer
+from actors.names import TOPOLOGY
+from services.mysql.connection import Login
+from services.mysql.watcher import Watcher, WatchPolicy
+from services.node_view import NodeError
+from services.topology.instance import Observation
+from services.topology.keys import InstanceKey
+
+__all__ = ["Assignment", "Probe"]
+
+_ASK_SECONDS = 2.0
+_REPORT_SECONDS = 5.0
+_RETRY_SECONDS = 0.1
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a probe is to watch. ``deposed`` are dialled at every heartbeat until they answer."""
+
+    login: Login
+    policy: WatchPolicy
+    keys: tuple[InstanceKey, ...]
+    deposed: frozenset[InstanceKey] = frozenset()
+
+
+class Probe:
+    """``name`` is its name in Ray, ``label`` what the dashboard shows."""
+
+    def __init__(self, name: str, label: str) -> None:
+        self._name = name
+        self._label = label
+        self._topology = Peer(TOPOLOGY)
+        self._assigned: Assignment | None = None
+        self._watchers: dict[InstanceKey, Watcher] = {}
+        self._waiting: dict[InstanceKey, tuple[float, Observation]] = {}
+        self._news = asyncio.Event()
+        self._tasks = [asyncio.ensure_future(self._ask()), asyncio.ensure_future(self._send())]
+
+    def __repr__(self) -> str:
+        return f"Probe({self._label})"
+
+    async def ping(self) -> str:
+        return self._name
+
+    async def assign(self, assignment: Assignment) -> None:
+        """Watch exactly these. What is watched already and did not change goes on undisturbed."""
+        before = self._assigned
+        changed = before is None or (before.login, before.policy) != (assignment.login, assignment.policy)
+        self._assigned = assignment
+        wanted = set(assignment.keys)
+        for key in [key for key in self._watchers if changed or key not in wanted]:
+            await self._watchers.pop(key).stop()
+        for key in assignment.keys:
+            if key not in self._watchers:
+                watcher = Watcher(key, assignment.login, assignment.policy, self._report)
+                self._watchers[key] = watcher
+                watcher.start()
+            self._watchers[key].redial(key in assignment.deposed)
+
+    async def look(self, keys: list[InstanceKey], burst: bool) -> None:
+        """Check these at once; in a ``burst`` also again shortly after."""
+        for key in keys:
+            if key in self._watchers:
+                self._watchers[key].look(burst=burst)
+
+    async def _ask(self) -> None:
+        while self._assigned is None:
+            try:
+                assignment = await self._topology.call("assignment", self._name, timeout=_ASK_SECONDS)
+            except NodeError:
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if self._assigned is None and assignment is not None:
+                await self.assign(assignment)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    def _report(self, observation: Observation) -> None:
+        self._waiting[observation.key] = (time.monotonic(), observation)
+        self._news.set()
+
+    async def _send(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            batch, self._waiting = self._waiting, {}
+            now = time.monotonic()
+            aged = [
+                replace(observation, age_seconds=observation.age_seconds + now - since)
+                for since, observation in batch.values()
+            ]
+            try:
+                await self._topology.call("report", self._name, aged, timeout=_REPORT_SECONDS)
+            except NodeError:
+                # What is newer goes before what could not be sent.
+                self._waiting = {**batch, **self._waiting}
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._news.set()
