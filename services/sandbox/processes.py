@@ -50,6 +50,19 @@ class Process:
         """The process that has this pid now. Raises ProcessLookupError if there is none."""
         return cls(pid, _stat(pid)[2])
 
+    @classmethod
+    def read(cls, file: Path) -> Process | None:
+        """What ``write`` wrote; None if there is no such file, or not all of it."""
+        try:
+            pid, start_ticks = file.read_text().split()
+            return cls(int(pid), int(start_ticks))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def write(self, file: Path) -> None:
+        """Note it for another program."""
+        file.write_text(f"{self.pid} {self.start_ticks}\n")
+
     @property
     def is_alive(self) -> bool:
         """It exists and is not a mere zombie, which keeps its pid but runs no more.
