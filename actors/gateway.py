@@ -1,0 +1,312 @@
+"""The gateway: serves the HTTP API of the node from a cache that Topology and the Leader push to it.
+
+Holds that cache and the listening socket, nothing else: killed, it is restarted by Ray, asks Topology for a
+snapshot and serves again. It never serves before it has one, so that nobody sees an empty topology that is
+not. Changes are handed to Topology and to the Leader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from actors.handles import Peer
+from actors.leadership import Lead
+from actors.names import LEADER, TOPOLOGY
+from actors.spec import Configuration, NodeSpec, last_good_path
+from actors.tasks import Periodic
+from services import VERSION
+from services.analysis import ReplicationAnalysis
+from services.config import ConfigurationError, Settings
+from services.election.clock import boottime
+from services.node_view import (
+    AuditReads,
+    EventLog,
+    Node,
+    NodeError,
+    NodeIdentity,
+    NodeStatus,
+    RefusedError,
+    UnavailableError,
+)
+from services.store.recoveries import RecoveryFilter
+from services.store.store import Store
+from services.topology.instance import Instance
+from services.topology.keys import InstanceKey
+from services.topology.tree import Cluster, Topology
+
+__all__ = ["Gateway", "Push"]
+
+APPLICATION = "api.app:create_app"
+"""Imported by name: the actors know of the API only that it makes an application of a `Node`."""
+
+_STALE_SECONDS = 10.0  # without news from Topology for so long, the node is not healthy
+_CHANGE_SECONDS = 10.0
+_RECOVER_SECONDS = 120.0
+_BIND_RETRY_SECONDS = 0.1
+_BACKLOG = 512
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """What Topology tells: a whole snapshot, and the events since the last one."""
+
+    topology: Topology
+    analysis: tuple[ReplicationAnalysis, ...]
+    recoveries_enabled: bool
+    store_error: str
+    events: tuple[tuple[str, str, str, InstanceKey, str], ...]  # at, kind, message, instance, cluster
+
+
+class GatewayNode:
+    """`services.node_view.Node` for the application in this process."""
+
+    def __init__(self, spec: NodeSpec, configuration: Configuration, store: Store) -> None:
+        self._spec = spec
+        self._configuration = configuration
+        self._store = store
+        self._topology_actor = Peer(TOPOLOGY)
+        self._leader = Peer(LEADER)
+        self._events = EventLog()
+        self._push: Push | None = None
+        self._pushed_at = 0.0
+        self._lead = Lead()
+        self._lead_at = 0.0
+
+    # what is pushed
+
+    def accept(self, push: Push) -> None:
+        self._push, self._pushed_at = push, boottime()
+        for at, kind, message, instance, cluster in push.events:
+            self._events.append(kind, message, at=at, instance=instance, cluster=cluster)
+
+    def lead(self, lead: Lead) -> None:
+        self._lead, self._lead_at = lead, boottime()
+
+    @property
+    def has_snapshot(self) -> bool:
+        return self._push is not None
+
+    # reads
+
+    @property
+    def settings(self) -> Settings:
+        return self._configuration.loaded.settings
+
+    @property
+    def configuration_warnings(self) -> tuple[str, ...]:
+        return self._configuration.loaded.warnings
+
+    @property
+    def _snapshot(self) -> Push:
+        if self._push is None:
+            raise UnavailableError("this node has no view of the topology yet")
+        return self._push
+
+    @property
+    def topology(self) -> Topology:
+        return self._snapshot.topology
+
+    @property
+    def analysis(self) -> tuple[ReplicationAnalysis, ...]:
+        return self._snapshot.analysis
+
+    @property
+    def global_recoveries_enabled(self) -> bool:
+        return self._snapshot.recoveries_enabled
+
+    @property
+    def events(self) -> EventLog:
+        return self._events
+
+    @property
+    def store(self) -> AuditReads:
+        return self._store
+
+    def status(self) -> NodeStatus:
+        now = boottime()
+        problems = []
+        if self._push is not None and now - self._pushed_at > _STALE_SECONDS:
+            problems.append(f"no news from the topology actor for {now - self._pushed_at:.0f} s")
+        if now - self._lead_at > _STALE_SECONDS and self._lead_at:
+            problems.append(f"no news from the Leader for {now - self._lead_at:.0f} s")
+        if self._push is not None and self._push.store_error:
+            problems.append(self._push.store_error)
+        if self._lead.error:
+            problems.append(self._lead.error)
+        is_leader = now < self._lead.deadline
+        me = NodeIdentity(
+            hostname=self._spec.hostname,
+            token=self._spec.token,
+            app_version=VERSION,
+            db_backend=self.settings.SQLite3DataFile,
+        )
+        other = NodeIdentity(hostname=self._lead.holder.partition(":")[0], token=self._lead.holder)
+        return NodeStatus(
+            hostname=self._spec.hostname,
+            token=self._spec.token,
+            app_version=VERSION,
+            db_backend=self.settings.SQLite3DataFile,
+            is_leader=is_leader,
+            active_node=me if is_leader else other,
+            available_nodes=(me,),
+            healthy=not problems,
+            error="; ".join(problems),
+            warnings=self.configuration_warnings,
+        )
+
+    # changes
+
+    async def discover(self, key: InstanceKey, *, background: bool = False) -> Instance | None:
+        found: Instance | None = await self._topology("discover", key, background, timeout=20.0)
+        return found
+
+    async def refresh(self, key: InstanceKey) -> None:
+        await self._topology("refresh", key, timeout=20.0)
+
+    async def forget(self, key: InstanceKey) -> None:
+        await self._topology("forget", [key])
+
+    async def forget_cluster(self, cluster: Cluster) -> None:
+        await self._topology("forget_cluster", cluster.name)
+
+    async def _topology(self, method: str, *arguments: Any, timeout: float = _CHANGE_SECONDS) -> Any:
+        return await self._topology_actor.call(method, *arguments, timeout=timeout)
+
+    async def recover(
+        self, key: InstanceKey, *, candidate: InstanceKey | None, skip_hooks: bool, caller: str
+    ) -> InstanceKey:
+        _log.info("recover", instance=str(key), caller=caller, skip_hooks=skip_hooks)
+        promoted: InstanceKey = await self._leader.call("recover", key, candidate, timeout=_RECOVER_SECONDS)
+        return promoted
+
+    async def acknowledge(self, which: RecoveryFilter, *, comment: str, owner: str) -> int:
+        number: int = await self._leader.call("acknowledge", which, comment, owner, timeout=_CHANGE_SECONDS)
+        return number
+
+    async def register_candidate(self, key: InstanceKey, rule: str) -> None:
+        await self._leader.call("register_candidate", key, rule, timeout=_CHANGE_SECONDS)
+
+    async def set_global_recoveries(self, enabled: bool) -> None:
+        await self._leader.call("set_global_recoveries", enabled, timeout=_CHANGE_SECONDS)
+
+    async def reload_configuration(self, extra_path: str = "") -> None:
+        """Here first: what is not valid here is not taken over anywhere."""
+        try:
+            self._configuration.reload(extra_path)
+        except ConfigurationError as error:
+            raise RefusedError(str(error)) from None
+        for peer in (self._topology_actor, self._leader):
+            await peer.call("reload", extra_path, timeout=_CHANGE_SECONDS)
+
+
+class Gateway:
+    """See the module."""
+
+    def __init__(self, spec: NodeSpec) -> None:
+        self._spec = spec
+        self._state = "is starting"
+        self._node: GatewayNode | None = None
+        self._periodic = Periodic()
+        self._server: Any = None
+        self._main_task = asyncio.ensure_future(self._main())
+
+    def __repr__(self) -> str:
+        return "Gateway(head)"
+
+    async def _main(self) -> None:
+        while True:
+            try:
+                await self._serve()
+            except Exception as error:
+                self._state = f"cannot serve: {error}"
+                _log.exception("gateway cannot serve")
+                await asyncio.sleep(1.0)
+            else:
+                return
+
+    async def _serve(self) -> None:
+        import uvicorn
+
+        settings = Configuration(self._spec).loaded.settings
+        configuration = Configuration(self._spec, last_good_path(settings.node_directory()))
+        listening = await self._bind(settings)
+        with listening:
+            # Topology has prepared the store by the time that it gives a snapshot.
+            snapshot = await self._first_snapshot()
+            store = await Store.open(settings.SQLite3DataFile, read_only=True)
+            node = GatewayNode(self._spec, configuration, store)
+            node.accept(snapshot)
+            self._node = node
+            module, _, factory = APPLICATION.partition(":")
+            application = getattr(importlib.import_module(module), factory)(_as_node(node))
+            config = uvicorn.Config(
+                application, loop="none", log_config=None, access_log=False, timeout_graceful_shutdown=3
+            )
+            self._server = uvicorn.Server(config)
+            self._server.capture_signals = contextlib.nullcontext  # signals belong to Ray's worker
+            listening.listen(_BACKLOG)
+            self._state = ""
+            await self._server.serve(sockets=[listening])
+
+    async def _first_snapshot(self) -> Push:
+        topology = Peer(TOPOLOGY)
+        while True:
+            try:
+                snapshot: Push = await topology.call("snapshot", timeout=2.0)
+            except NodeError as error:
+                self._state = f"waits for the topology: {error}"
+                await asyncio.sleep(_BIND_RETRY_SECONDS)
+            else:
+                return snapshot
+
+    async def _bind(self, settings: Settings) -> socket.socket:
+        """The listening address, as soon as it is free. Connections are accepted only when we can answer."""
+        host, port = settings.listen_endpoint
+        while True:
+            try:
+                return _socket(host, port)
+            except OSError as error:
+                self._state = f"cannot listen on {settings.ListenAddress}: {error.strerror} (ListenAddress)"
+                await asyncio.sleep(_BIND_RETRY_SECONDS)
+
+    async def ping(self) -> str:
+        """ "" when it serves, else why it does not."""
+        return self._state
+
+    async def push(self, push: Push) -> None:
+        if self._node is not None:
+            self._node.accept(push)
+
+    async def lead(self, lead: Lead) -> None:
+        if self._node is not None:
+            self._node.lead(lead)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.should_exit = True
+            await asyncio.wait({self._main_task}, timeout=4.0)
+
+
+def _as_node(node: GatewayNode) -> Node:
+    return node  # the type checker sees here that it is one
+
+
+def _socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError:
+        listening.close()
+        raise
+    return listening

@@ -1,0 +1,306 @@
+"""The Leader: this node's seat in the election, and the recoveries.
+
+Holds the lease's term and deadline and the running recoveries; one per node, on the head, exclusive by a
+file lock that it holds for life. It promises: decisions about one cluster are strictly serial; nothing is
+done without a term whose deadline lies ahead; what it had begun when it died is completed or
+voided by the next term, from the journal. It watches Topology.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import structlog
+
+from actors.handles import Peer, create
+from actors.leadership import Lead
+from actors.names import GATEWAY, TOPOLOGY, head_options
+from actors.spec import Configuration, NodeSpec, last_good_path
+from actors.tasks import Periodic
+from services.config import Settings
+from services.election.clock import boottime
+from services.election.election import LeaseElection
+from services.election.process_lock import ProcessLock, end_holder
+from services.execution.coordinator import ClusterView, Coordinator, RecoveryRefusedError
+from services.execution.deposed import fence_deposed
+from services.mysql.session import Mandate
+from services.node_view import (
+    NodeError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    RefusedError,
+    UnavailableError,
+)
+from services.policies import login
+from services.store.errors import StoreError
+from services.store.recoveries import RecoveryFilter
+from services.store.store import Store
+from services.store.times import shifted, utc_now
+from services.topology.instance import Instance
+from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.records import CandidateRule
+
+__all__ = ["LeaderActor"]
+
+T = TypeVar("T")
+
+_PEER_SECONDS = 2.0
+_log = structlog.get_logger(__name__)
+
+
+class _ElectionMandate:
+    """The right to act under one term of this seat."""
+
+    def __init__(self, election: LeaseElection, setup: str, term: int) -> None:
+        self._election = election
+        self._setup = setup
+        self._term = term
+
+    @property
+    def setup(self) -> str:
+        return self._setup
+
+    @property
+    def term(self) -> int:
+        return self._term
+
+    def remaining_seconds(self) -> float:
+        held = self._election.leadership()
+        return held.deadline - boottime() if held is not None and held.term == self._term else 0.0
+
+
+class LeaderActor:
+    """See the module. Calls made before it is ready raise UnavailableError."""
+
+    def __init__(self, spec: NodeSpec) -> None:
+        self._spec = spec
+        self._state = "is starting"
+        self._topology = Peer(TOPOLOGY)
+        self._gateway = Peer(GATEWAY)
+        self._periodic = Periodic()
+        self._configuration: Configuration | None = None
+        self._store: Store | None = None
+        self._election: LeaseElection | None = None
+        self._coordinator: Coordinator | None = None
+        self._term = 0
+        self._fencing: set[InstanceKey] = set()
+        self._stopping = False
+        self._main_task = asyncio.ensure_future(self._main())
+
+    def __repr__(self) -> str:
+        return "Leader"
+
+    async def _main(self) -> None:
+        while True:
+            try:
+                await self._start()
+            except Exception as error:
+                self._state = f"cannot start: {error}"
+                _log.exception("leader cannot start")
+                await asyncio.sleep(1.0)
+            else:
+                self._state = ""
+                return
+
+    async def _start(self) -> None:
+        settings = Configuration(self._spec).loaded.settings
+        directory = settings.node_directory()
+        await ProcessLock(directory / "leader.lock").acquire()
+        self._configuration = Configuration(self._spec, last_good_path(directory))
+        self._store = await Store.open(settings.SQLite3DataFile)
+        self._election = LeaseElection(
+            self._store.database,
+            self._spec.node_id,
+            length=settings.LeaseMilliseconds / 1000,
+            renew=settings.LeaseRenewMilliseconds / 1000,
+            holds_node_lock=True,
+        )
+        self._coordinator = Coordinator(
+            self._store,
+            lambda: self._settings,
+            self._mandate,
+            self,
+            (self._spec.hostname, self._spec.token),
+        )
+        await self._elect()
+        self._periodic.every(settings.LeaseRenewMilliseconds / 1000, self._elect)
+        self._periodic.every(1.0, self._resume)
+        self._periodic.every(1.0, self._watch_topology)
+        self._periodic.every(3600.0, self._purge)
+
+    @property
+    def _settings(self) -> Settings:
+        if self._configuration is None:
+            raise UnavailableError(f"the Leader {self._state or 'is starting'}")
+        return self._configuration.loaded.settings
+
+    def _mandate(self) -> Mandate | None:
+        held = self._election.leadership() if self._election is not None else None
+        return _ElectionMandate(self._election, self._settings.SetupName, held.term) if held else None  # type: ignore[arg-type]
+
+    # the election
+
+    async def _elect(self) -> None:
+        election, coordinator = self._election, self._coordinator
+        assert election is not None and coordinator is not None
+        await election.step()
+        held = election.leadership()
+        if held is not None and held.term != self._term:
+            self._term = held.term
+            coordinator.elected()
+            self.event("leader", f"leads with term {held.term}", NO_KEY, "")
+            self._periodic.spawn(self._resume())
+        elif held is None and self._term:
+            self._term = 0
+            self.event(
+                "leader", f"does not lead any more: {election.last_error or 'another does'}", NO_KEY, ""
+            )
+        holder = election.current_holder()
+        lead = Lead(
+            term=held.term if held else 0,
+            deadline=held.deadline if held else 0.0,
+            holder=holder.node_id if holder else "",
+            error=election.last_error,
+        )
+        self._periodic.spawn(self._tell(self._gateway, "lead", lead))
+        self._periodic.spawn(self._tell(self._topology, "leading", held is not None))
+
+    async def _resume(self) -> None:
+        assert self._coordinator is not None
+        with contextlib.suppress(StoreError):
+            await self._coordinator.resume_open()
+
+    async def _purge(self) -> None:
+        if self._store is not None and self._mandate() is not None:
+            await self._store.audit.purge(utc_now(), days=float(self._settings.AuditPurgeDays))
+
+    @staticmethod
+    async def _tell(peer: Peer, method: str, *arguments: object) -> None:
+        with contextlib.suppress(NodeError):
+            await peer.call(method, *arguments, timeout=_PEER_SECONDS)
+
+    # Observer of the coordinator
+
+    def event(self, kind: str, message: str, instance: InstanceKey, cluster: str) -> None:
+        _log.info(kind, message=message, instance=str(instance), cluster=cluster)
+        self._periodic.spawn(self._tell(self._topology, "event", kind, message, instance, cluster))
+
+    def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:
+        self._periodic.spawn(self._tell(self._topology, "promoted", cluster_id, failed, successor))
+
+    def changed(self, keys: tuple[InstanceKey, ...]) -> None:
+        self._periodic.spawn(self._tell(self._topology, "changed", list(keys)))
+
+    # calls
+
+    async def ping(self) -> str:
+        return self._state
+
+    async def stop(self) -> None:
+        """Give the lease back, so that another node may act at once."""
+        self._stopping = True
+        self._periodic.stop()
+        if self._coordinator is not None:
+            await self._coordinator.stop()
+        if self._election is not None:
+            await self._election.release()
+        if self._store is not None:
+            await self._store.close()
+
+    async def consider(self, view: ClusterView) -> None:
+        """Topology's news of a cluster. Idempotent: what is under way or refused is not begun again."""
+        if self._coordinator is not None and not self._state:
+            self._coordinator.consider(view)
+
+    async def meet_deposed(self, instance: Instance) -> None:
+        """Rule 12: a deposed master answers. It is made read-only before anything else is thought about."""
+        mandate = self._mandate()
+        if mandate is None or instance.key in self._fencing or self._store is None:
+            return
+        self._fencing.add(instance.key)
+        try:
+            said = await fence_deposed(instance, login(self._settings), mandate, self._store)
+        finally:
+            self._fencing.discard(instance.key)
+        if said:
+            self.event("deposed", said, instance.key, "")
+            self.changed((instance.key,))
+
+    def _acting(self) -> tuple[Store, Coordinator]:
+        """For changes. Raises UnavailableError or NotLeaderError."""
+        if self._store is None or self._coordinator is None or self._state:
+            raise UnavailableError(f"the Leader {self._state or 'is starting'}")
+        if self._mandate() is None:
+            holder = self._election.current_holder() if self._election else None
+            raise NotLeaderError(f"this node does not lead; {holder.node_id if holder else 'nobody'} does")
+        return self._store, self._coordinator
+
+    async def recover(self, key: InstanceKey, candidate: InstanceKey | None) -> InstanceKey:
+        """Recover a failed server because somebody asked. Raises RefusedError."""
+        _, coordinator = self._acting()
+        view: ClusterView = await self._topology.call("view_of", key, timeout=_PEER_SECONDS)
+        finding = next((f for f in view.findings if f.analyzed_instance_key == key), None)
+        if finding is None:
+            raise RefusedError(f"Recovery not attempted: nothing is wrong with {key}", key)
+        try:
+            return await coordinator.recover_now(view, finding, candidate or NO_KEY)
+        except RecoveryRefusedError as error:
+            raise RefusedError(f"Recovery not attempted or not successful: {error}", key) from None
+
+    async def acknowledge(self, which: RecoveryFilter, comment: str, owner: str) -> int:
+        store, coordinator = self._acting()
+        number = await self._stored(
+            store.recoveries.acknowledge(which, owner=owner, comment=comment, at=utc_now())
+        )
+        coordinator.elected()
+        return number
+
+    async def register_candidate(self, key: InstanceKey, rule: str) -> None:
+        store, _ = self._acting()
+        now = utc_now()
+        expiry = shifted(now, self._settings.CandidateInstanceExpireMinutes * 60.0)
+        await self._stored(
+            store.registrations.register_candidate(
+                CandidateRule(key=key, promotion_rule=rule, last_suggested=now, expires_at=expiry)
+            )
+        )
+        await self._tell(self._topology, "synchronise")
+
+    async def set_global_recoveries(self, enabled: bool) -> None:
+        registrations = self._acting()[0].registrations
+        await self._stored(
+            registrations.enable_recoveries() if enabled else registrations.disable_recoveries()
+        )
+        self.event("recoveries", f"recoveries globally {'enabled' if enabled else 'disabled'}", NO_KEY, "")
+        await self._tell(self._topology, "synchronise")
+
+    @staticmethod
+    async def _stored(work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except StoreError as error:
+            raise UnavailableError(str(error)) from None
+
+    async def reload(self, extra: str) -> None:
+        """Take over a changed configuration. Raises ConfigurationError; then nothing has changed."""
+        if self._configuration is None:
+            raise UnavailableError(f"the Leader {self._state or 'is starting'}")
+        self._configuration.reload(extra)
+
+    async def _watch_topology(self) -> None:
+        from actors.topology import TopologyActor
+
+        patience = float(self._settings.RestartLeaderAfterSeconds)
+        try:
+            await self._topology.call("ping", timeout=patience)
+        except UnavailableError:
+            if not self._stopping:
+                await create(TopologyActor, head_options(TOPOLOGY), self._spec)
+        except OutcomeUnknownError as error:
+            if "did not answer" in str(error) and not self._stopping:
+                _log.error("topology is hung: ending it", at=time.time())
+                end_holder(self._settings.node_directory() / "topology.lock")

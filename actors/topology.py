@@ -1,0 +1,520 @@
+"""The topology actor: the live topology of the node, in memory.
+
+Holds what is known of every server; one actor per node, on the head. Probes report to it; it merges,
+analyses and tells the Leader what is wrong; the gateway serves what it pushes. It promises that nothing is
+forgotten when it dies: it reloads from the store and adopts the probes that live. It watches Leader,
+probes and gateway, and replaces what hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import structlog
+
+from actors.gateway import Gateway, Push
+from actors.handles import Peer, create, end
+from actors.names import GATEWAY, LEADER, head_options, probe_assignments, probe_options
+from actors.probe import Assignment, Probe
+from actors.spec import Configuration, NodeSpec, last_good_path
+from actors.tasks import Periodic
+from services.analysis import ReplicationAnalysis
+from services.config import Settings
+from services.election.process_lock import ProcessLock, end_holder
+from services.execution.coordinator import ClusterView
+from services.mysql.errors import MySQLError
+from services.mysql.poll import PartialPollError, PolledServer
+from services.node_view import (
+    NodeError,
+    OutcomeUnknownError,
+    RefusedError,
+    UnavailableError,
+    UnknownClusterError,
+    UnknownInstanceError,
+)
+from services.policies import login, registry_policy, watch_policy
+from services.registry.durable import Durable
+from services.registry.registry import Changes, Registry
+from services.store.errors import StoreError
+from services.store.store import Store
+from services.store.times import utc_now
+from services.topology.instance import CheckOutcome, Instance, Observation
+from services.topology.keys import NO_KEY, InstanceKey, InvalidInstanceKeyError
+from services.topology.tree import Cluster
+
+__all__ = ["TopologyActor"]
+
+_PUSH_SECONDS = 2.0
+_SOON_SECONDS = 0.05  # changes are gathered for so long before they are pushed to the gateway
+_EVENTS_WAITING = 1000
+_LOOK_SECONDS = 2.0
+_log = structlog.get_logger(__name__)
+
+
+class TopologyActor:
+    """See the module. Calls made before it is ready raise UnavailableError."""
+
+    def __init__(self, spec: NodeSpec) -> None:
+        self._spec = spec
+        self._state = "is starting"
+        self._configuration: Configuration | None = None
+        self._registry: Registry | None = None
+        self._durable: Durable | None = None
+        self._probes: dict[str, tuple[InstanceKey, ...]] = {}
+        self._peers: dict[str, Peer] = {}
+        self._reported_at: dict[str, float] = {}
+        self._leader = Peer(LEADER)
+        self._gateway = Peer(GATEWAY)
+        self._events: deque[tuple[str, str, str, InstanceKey, str]] = deque(maxlen=_EVENTS_WAITING)
+        self._dirty = asyncio.Event()
+        self._told: dict[str, tuple[float, object]] = {}
+        self._stopping = False
+        self._periodic = Periodic()
+        self._main_task = asyncio.ensure_future(self._main())
+
+    def __repr__(self) -> str:
+        return "Topology"
+
+    # life
+
+    async def _main(self) -> None:
+        while True:
+            try:
+                await self._start()
+            except Exception as error:
+                self._state = f"cannot start: {error}"
+                _log.exception("topology cannot start")
+                await asyncio.sleep(1.0)
+            else:
+                self._state = ""
+                return
+
+    async def _start(self) -> None:
+        configuration = Configuration(self._spec)
+        settings = configuration.loaded.settings
+        directory = settings.node_directory()
+        await ProcessLock(directory / "topology.lock").acquire()
+        configuration = Configuration(self._spec, last_good_path(directory))
+        store = await Store.open(settings.SQLite3DataFile)
+        self._configuration = configuration
+        self._registry = Registry(registry_policy(settings, self._spec.hostname, self._spec.token))
+        self._durable = Durable(store, self._registry, self._event)
+        await self._durable.load()
+        for seed in settings.DiscoverySeeds:
+            self._take_seed(seed, settings)
+        await self._arrange_probes()
+        every = self._periodic.every
+        every(1.0, self._tick)
+        every(1.0, self._watch_leader)
+        every(1.0, self._watch_gateway)
+        every(2.0, self._watch_probes)
+        every(5.0, self._synchronise)
+        self._periodic.run(self._push_changes)
+
+    def _take_seed(self, seed: str, settings: Settings) -> None:
+        try:
+            key = InstanceKey.parse(seed, settings.DefaultInstancePort)
+        except InvalidInstanceKeyError as error:
+            self._event("configuration", f"DiscoverySeeds: {error}", NO_KEY, "")
+            return
+        self._ready().add(key, time.monotonic(), explicit=True)
+
+    async def ping(self) -> dict[str, Any]:
+        return {
+            "state": self._state,
+            "instances": len(self._registry.instances) if self._registry else 0,
+            "probes": len(self._probes),
+            "store_error": self._durable.last_error if self._durable else "",
+        }
+
+    async def stop(self) -> None:
+        """End the probes, write what waits, and watch over nobody any more."""
+        self._stopping = True
+        self._periodic.stop()
+        await asyncio.gather(*(end(name) for name in self._probes), return_exceptions=True)
+        if self._durable is not None:
+            await self._durable.close()
+
+    def _ready(self) -> Registry:
+        if self._registry is None or self._state:
+            if self._registry is not None and self._configuration is not None:
+                return self._registry
+            raise UnavailableError(f"the topology {self._state or 'is starting'}")
+        return self._registry
+
+    @property
+    def _settings(self) -> Settings:
+        if self._configuration is None:
+            raise UnavailableError(f"the topology {self._state or 'is starting'}")
+        return self._configuration.loaded.settings
+
+    # probes
+
+    async def assignment(self, name: str) -> Assignment | None:
+        """What a probe that has just (re)started is to watch; None if it is not wanted (yet)."""
+        self._ready()
+        return self._assignment(self._probes[name]) if name in self._probes else None
+
+    def _assignment(self, keys: tuple[InstanceKey, ...]) -> Assignment:
+        settings = self._settings
+        deposed = self._durable.redialled(utc_now()) if self._durable else frozenset()
+        return Assignment(login(settings), watch_policy(settings), keys, deposed & frozenset(keys))
+
+    async def _arrange_probes(self) -> None:
+        """Have exactly the probes that the known instances need."""
+        wanted = probe_assignments(self._ready().instances, self._settings.ProbeActorsMax)
+        gone = set(self._probes) - set(wanted)
+        changed = [name for name, keys in wanted.items() if self._probes.get(name) != keys]
+        self._probes = wanted
+        for name in gone:
+            self._peers.pop(name, None)
+            self._reported_at.pop(name, None)
+            await end(name)
+        for name in changed:
+            self._reported_at[name] = time.monotonic()
+            label = name.partition(":")[2]
+            await create(Probe, probe_options(name), name, label)
+            self._peers[name] = Peer(name)
+        for name in changed:
+            # One that lives already (we were restarted) is told; a new one asks by itself.
+            with contextlib.suppress(NodeError):
+                await self._peers[name].call("assign", self._assignment(wanted[name]), timeout=_LOOK_SECONDS)
+
+    async def report(self, name: str, observations: list[Observation]) -> None:
+        """A probe's news. Idempotent: merging the same observation twice changes nothing."""
+        registry = self._ready()
+        self._reported_at[name] = time.monotonic()
+        changes = registry.observe(observations, now=time.monotonic(), utc=utc_now())
+        await self._act_on(changes)
+
+    async def _act_on(self, changes: Changes) -> None:
+        registry = self._ready()
+        if self._durable is not None:
+            self._durable.note(changes.fresh)
+        for key, note in changes.notes:
+            self._event("check", note, key, self._cluster_name(key))
+        for instance in changes.fresh:
+            if instance.key in self._durable_unfenced():
+                self._periodic.spawn(self._meet_deposed(instance))
+        if changes.significant:
+            self._analyse()
+        if changes.look_at:
+            await self._look(changes.look_at, burst=True)
+        if changes.found:
+            for key in sorted(changes.found):
+                self._event("discovered", f"found {key}", key, "")
+            if self._durable is not None:
+                await self._durable.identify(registry.topology(time.monotonic()))
+            self._periodic.spawn(self._arrange_probes())
+        self._dirty.set()
+
+    def _durable_unfenced(self) -> frozenset[InstanceKey]:
+        return self._durable.deposed_keys if self._durable else frozenset()
+
+    async def _meet_deposed(self, instance: Instance) -> None:
+        """Rule 12: a deposed master that answers is handed to the Leader, which fences it first of all."""
+        with contextlib.suppress(NodeError):
+            await self._leader.call("meet_deposed", instance, timeout=_PUSH_SECONDS)
+
+    async def _look(self, keys: Iterable[InstanceKey], *, burst: bool) -> None:
+        wanted = set(keys)
+        calls = []
+        for name, watched in self._probes.items():
+            mine = [key for key in watched if key in wanted]
+            if mine and name in self._peers:
+                calls.append(self._peers[name].call("look", mine, burst, timeout=_LOOK_SECONDS))
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    # analysis
+
+    def _analyse(self) -> None:
+        """Tell the Leader of every cluster in which something is wrong, when it is news or a second old."""
+        registry = self._ready()
+        now = time.monotonic()
+        topology, findings = registry.topology(now), registry.analysis(now)
+        by_cluster: dict[str, list[ReplicationAnalysis]] = {}
+        for finding in findings:
+            by_cluster.setdefault(finding.cluster_details.cluster_name, []).append(finding)
+        for cluster in topology.clusters:
+            wrong = tuple(by_cluster.get(cluster.name, ()))
+            signature = tuple((f.analyzed_instance_key, f.analysis, f.actionable) for f in wrong)
+            told_at, told = self._told.get(cluster.name, (0.0, ()))
+            if signature == told and (now - told_at < 0.9 or not any(f.actionable for f in wrong)):
+                continue
+            self._told[cluster.name] = (now, signature)
+            if signature != told:
+                self._report_findings(cluster, wrong)
+            view = ClusterView(cluster=cluster, instances=topology.instances_of(cluster), findings=wrong)
+            self._periodic.spawn(self._tell_leader(view))
+
+    def _report_findings(self, cluster: Cluster, wrong: tuple[ReplicationAnalysis, ...]) -> None:
+        for finding in wrong:
+            if finding.analysis != "NoProblem":
+                reasons = "; ".join(finding.reasons)
+                self._event(
+                    "analysis",
+                    f"{finding.analysis}: {finding.analyzed_instance_key}"
+                    + (f" ({reasons})" if reasons else ""),
+                    finding.analyzed_instance_key,
+                    cluster.name,
+                )
+
+    async def _tell_leader(self, view: ClusterView) -> None:
+        with contextlib.suppress(NodeError):
+            await self._leader.call("consider", view, timeout=_PUSH_SECONDS)
+
+    async def _tick(self) -> None:
+        if self._durable is not None:
+            await self._durable.identify(self._ready().topology(time.monotonic()))
+        self._analyse()
+        self._dirty.set()
+
+    # what the gateway is told
+
+    async def _push_changes(self) -> None:
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(_SOON_SECONDS)
+            self._dirty.clear()
+            events = tuple(self._events)
+            self._events.clear()
+            try:
+                await self._gateway.call("push", self._snapshot(events), timeout=_PUSH_SECONDS)
+            except NodeError:
+                self._events.extendleft(reversed(events))
+                await asyncio.sleep(0.2)
+                self._dirty.set()
+
+    async def snapshot(self) -> Push:
+        """What a gateway that has just started needs."""
+        return self._snapshot(())
+
+    def _snapshot(self, events: tuple[tuple[str, str, str, InstanceKey, str], ...]) -> Push:
+        registry, now = self._ready(), time.monotonic()
+        return Push(
+            topology=registry.topology(now),
+            analysis=registry.analysis(now),
+            recoveries_enabled=self._durable.recoveries_enabled if self._durable else True,
+            store_error=self._durable.last_error if self._durable else "",
+            events=events,
+        )
+
+    def _event(self, kind: str, message: str, instance: InstanceKey, cluster: str) -> None:
+        _log.info(kind, message=message, instance=str(instance), cluster=cluster)
+        self._events.append((utc_now(), kind, message, instance, cluster))
+        self._dirty.set()
+
+    async def event(self, kind: str, message: str, instance: InstanceKey, cluster: str) -> None:
+        """From the Leader: something that people should see."""
+        self._event(kind, message, instance, cluster)
+
+    def _cluster_name(self, key: InstanceKey) -> str:
+        cluster = self._ready().topology(time.monotonic()).cluster_of(key)
+        return cluster.name if cluster is not None else ""
+
+    # what the Leader and the API ask for
+
+    async def leading(self, acts: bool) -> None:
+        """Whether this node acts: only then it writes what it observes to the store."""
+        if self._durable is not None:
+            self._durable.acts = acts
+
+    async def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:
+        """The cluster's identity goes with its new master, from now on."""
+        if self._durable is not None:
+            self._durable.promoted(cluster_id, failed, successor)
+        self._told.clear()
+        self._dirty.set()
+
+    async def changed(self, keys: list[InstanceKey]) -> None:
+        """These servers were changed: look at them, and dial deposed ones from now on."""
+        await self._synchronise()
+        for name, watched in self._probes.items():
+            if set(watched) & set(keys):
+                with contextlib.suppress(NodeError):
+                    await self._peers[name].call("assign", self._assignment(watched), timeout=_LOOK_SECONDS)
+        await self._look(keys, burst=True)
+
+    async def synchronise(self) -> None:
+        """Registrations were changed in the store: read them."""
+        await self._synchronise()
+        self._dirty.set()
+
+    async def _synchronise(self) -> None:
+        if self._durable is None:
+            return
+        try:
+            new = await self._durable.synchronise()
+        except StoreError as error:
+            _log.warning("the store cannot be read", reason=str(error))
+            return
+        if new:
+            await self._arrange_probes()
+
+    async def view_of(self, key: InstanceKey) -> ClusterView:
+        """The cluster of a server, with all that is wrong in it now. Raises UnknownInstanceError."""
+        registry, now = self._ready(), time.monotonic()
+        topology = registry.topology(now)
+        cluster = topology.cluster_of(key)
+        if cluster is None:
+            raise UnknownInstanceError(f"Cannot read instance: {key}")
+        findings = tuple(
+            finding
+            for finding in registry.analysis(now)
+            if finding.cluster_details.cluster_name == cluster.name
+        )
+        return ClusterView(cluster=cluster, instances=topology.instances_of(cluster), findings=findings)
+
+    async def discover(self, key: InstanceKey, background: bool) -> Instance | None:
+        """Probe a server once, here and now, and watch it from then on."""
+        registry = self._ready()
+        if registry.policy.ignores_host(key):
+            return None
+        if background:
+            if registry.add(key, time.monotonic(), explicit=True):
+                await self._arrange_probes()
+            return None
+        observation = await self._probe_once(key)
+        if observation.instance is None and key not in registry.instances:
+            raise RefusedError(observation.error or f"{key}: {observation.outcome.value}", key)
+        if registry.add(key, time.monotonic(), explicit=True):
+            self._event("discovered", f"found {key}", key, "")
+            self._periodic.spawn(self._arrange_probes())
+        changes = registry.observe([observation], now=time.monotonic(), utc=utc_now())
+        await self._act_on(changes)
+        if observation.instance is None:
+            raise RefusedError(observation.error, key)
+        if self._durable is not None:
+            await self._durable.identify(registry.topology(time.monotonic()))
+        return registry.topology(time.monotonic()).instances[key]
+
+    async def _probe_once(self, key: InstanceKey) -> Observation:
+        settings, began = self._settings, time.monotonic()
+        bound = float(settings.MySQLConnectTimeoutSeconds)
+        outcome, error, partial = CheckOutcome.UNKNOWN, "", False
+        instance: Instance | None = None
+        try:
+            server = await PolledServer.connect(key, login(settings), timeout=bound)
+            try:
+                instance = await server.poll(timeout=float(settings.MySQLDiscoveryReadTimeoutSeconds))
+                outcome = CheckOutcome.OK
+            finally:
+                server.connection.abort()
+        except MySQLError as failure:
+            outcome, error = getattr(failure, "outcome", CheckOutcome.FAILED), str(failure)
+        except PartialPollError as failure:
+            outcome, error, partial = CheckOutcome.FAILED, str(failure), failure.basics_read
+        elapsed = time.monotonic() - began
+        return Observation(
+            key=key,
+            outcome=outcome,
+            error=error,
+            partial_success=partial or instance is not None,
+            age_seconds=elapsed,
+            latency_seconds=elapsed,
+            instance=instance,
+        )
+
+    async def refresh(self, key: InstanceKey) -> None:
+        """Probe a known server now. Raises RefusedError with what it answered."""
+        registry = self._ready()
+        if key not in registry.instances:
+            raise UnknownInstanceError(f"Cannot read instance: {key}")
+        observation = await self._probe_once(key)
+        await self._act_on(registry.observe([observation], now=time.monotonic(), utc=utc_now()))
+        if observation.instance is None:
+            raise RefusedError(observation.error, key)
+
+    async def forget(self, keys: list[InstanceKey]) -> None:
+        """Forget servers, here and in the store. Raises UnknownInstanceError before anything is done."""
+        registry = self._ready()
+        unknown = [key for key in keys if key not in registry.instances]
+        if unknown:
+            raise UnknownInstanceError(f"Cannot read instance: {unknown[0]}")
+        registry.forget(keys, time.monotonic())
+        if self._durable is not None:
+            try:
+                await self._durable.forget(keys)
+            except StoreError as error:
+                raise OutcomeUnknownError(f"forgotten here, and not in the store: {error}") from None
+        for key in keys:
+            self._event("forgotten", f"forgot {key}", key, "")
+        await self._arrange_probes()
+
+    async def forget_cluster(self, name: str) -> None:
+        topology = self._ready().topology(time.monotonic())
+        cluster = topology.cluster_by_name(name)
+        if cluster is None:
+            raise UnknownClusterError(f"no cluster {name!r} is known")
+        await self.forget([key for key in cluster.instance_keys if key in topology.instances])
+
+    async def reload(self, extra: str) -> None:
+        """Take over a changed configuration. Raises ConfigurationError; then nothing has changed."""
+        registry = self._ready()
+        assert self._configuration is not None
+        settings = self._configuration.reload(extra).settings
+        self._configuration.keep(last_good_path(settings.node_directory()))
+        registry.policy = registry_policy(settings, self._spec.hostname, self._spec.token)
+        for seed in settings.DiscoverySeeds:
+            self._take_seed(seed, settings)
+        await self._arrange_probes()
+        for name, keys in self._probes.items():
+            with contextlib.suppress(NodeError):
+                await self._peers[name].call("assign", self._assignment(keys), timeout=_LOOK_SECONDS)
+
+    # watching over the others
+
+    async def _watch_leader(self) -> None:
+        from actors.leader import LeaderActor
+
+        await self._watch(
+            self._leader,
+            lambda: create(LeaderActor, head_options(LEADER), self._spec),
+            lambda: self._end_process("leader.lock"),
+        )
+
+    async def _watch_gateway(self) -> None:
+        await self._watch(
+            self._gateway,
+            lambda: create(Gateway, {**head_options(GATEWAY), "max_concurrency": 1000}, self._spec),
+            lambda: end(GATEWAY, restart=True),
+        )
+
+    async def _watch(
+        self, peer: Peer, start: Callable[[], Awaitable[None]], replace: Callable[[], Awaitable[None]]
+    ) -> None:
+        """A liveness call: who is not there is started, who does not answer in time is ended."""
+        patience = float(self._settings.RestartLeaderAfterSeconds)
+        try:
+            await peer.call("ping", timeout=patience)
+        except UnavailableError:
+            if not self._stopping:
+                await start()
+        except OutcomeUnknownError as error:
+            if "did not answer" in str(error) and not self._stopping:
+                self._event("supervision", f"{peer.name} is hung: ending it", NO_KEY, "")
+                await replace()
+
+    async def _end_process(self, lock: str) -> None:
+        end_holder(self._settings.node_directory() / lock)
+
+    async def _watch_probes(self) -> None:
+        settings = self._settings
+        patience = 2.0 * settings.InstancePollSeconds + settings.MySQLDiscoveryReadTimeoutSeconds + 5.0
+        late = [
+            name
+            for name, at in self._reported_at.items()
+            if name in self._probes and time.monotonic() - at > patience
+        ]
+        for name in late:
+            self._reported_at[name] = time.monotonic()
+            await self._watch(
+                self._peers[name],
+                lambda name=name: create(Probe, probe_options(name), name, name.partition(":")[2]),  # type: ignore[misc]
+                lambda name=name: end(name, restart=True),  # type: ignore[misc]
+            )

@@ -1,0 +1,166 @@
+"""``orchestray serve``: a whole node in the foreground, Ray included, in one process tree.
+
+This process supervises: it starts a Ray head of its own, has the actors put into it, says what the node
+sees, and stops everything on Ctrl-C or SIGTERM. It does not import Ray, so that what happens to
+Ray does not happen to it; if Ray dies, it clears away and fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from api.cli.narrator import Narrator
+from api.cli.ray_head import HeadFailedError, RayHead
+from services.config import ConfigurationError, LoadedConfiguration, load, settings_for_demo
+from services.sandbox.errors import SandboxError
+
+__all__ = ["run"]
+
+_DOWN_SECONDS = 4.0
+_WATCH_SECONDS = 0.2
+
+
+def run(argv: Sequence[str]) -> int:
+    """Serve until told to stop. 0: stopped as told; 1: it failed, why is on stderr; 2: unknown arguments."""
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed why
+        return int(stop.code or 0)
+    try:
+        return _Service(arguments).run()
+    except (ConfigurationError, HeadFailedError, SandboxError) as error:
+        print(f"orchestray: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="orchestray serve", description="Run a node here, with its own Ray."
+    )
+    parser.add_argument("--config", action="append", metavar="FILE", help="configuration file (JSON)")
+    parser.add_argument("--strict-config", action="store_true", help="unknown keys are errors")
+    parser.add_argument(
+        "--sandbox", action="store_true", help="also start a real MySQL master and 3 replicas"
+    )
+    parser.add_argument("--dashboard", action="store_true", help="also run the Ray dashboard")
+    return parser
+
+
+class _Service:
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._stop = threading.Event()
+        self._hangup = threading.Event()
+        self._sandbox: Any = None
+        self._head: RayHead | None = None
+
+    def run(self) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._stop.set())
+        signal.signal(signal.SIGHUP, lambda *_: self._hangup.set())
+        with tempfile.TemporaryDirectory(prefix="orchestray-") as work:
+            try:
+                return self._serve(Path(work))
+            finally:
+                self._clear_away()
+
+    def _serve(self, work: Path) -> int:
+        loaded = self._configuration(work)
+        for warning in loaded.warnings:
+            _say(f"configuration: {warning}")
+        settings = loaded.settings
+        directory = settings.node_directory()
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        host, port = settings.listen_endpoint
+        url = f"http://{host or '127.0.0.1'}:{port}{settings.URLPrefix}"
+        _say(f"starting on {url}, state in {directory.parent}")
+        self._head = RayHead(
+            work / "r", dashboard=self._arguments.dashboard, token_file=directory / "ray-token"
+        )
+        self._head.start(self._stop)
+        if self._stop.is_set():
+            return 0
+        strict = ["--strict-config"] if self._arguments.strict_config else []
+        files = [word for source in loaded.sources for word in ("--config", str(source))]
+        self._head.orchestray("up", *files, *strict, stop=self._stop, timeout=90.0)
+        if self._stop.is_set():
+            return 0
+        _say(f"serving {url}  (Ctrl-C stops everything)")
+        if self._head.dashboard_url:
+            _say(f"Ray dashboard {self._head.dashboard_url}, token in {self._head.token_file}")
+        if self._sandbox is not None:
+            for line in self._sandbox.describe():
+                _say(line)
+        return self._watch(url, settings)
+
+    def _configuration(self, work: Path) -> LoadedConfiguration:
+        """The given files; without any, those of the default locations; without those, a node to try out."""
+        given = [Path(file) for file in self._arguments.config] if self._arguments.config else None
+        loaded = load(given, strict=self._arguments.strict_config)
+        if loaded.sources and not self._arguments.sandbox:
+            return loaded
+        layers = list(loaded.sources)
+        if not layers:
+            state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "orchestray"
+            layers.append(_written(work / "demo.json", _demo_settings(state)))
+        if self._arguments.sandbox:
+            from services.sandbox.serve import start_for_serve
+
+            _say("starting a MySQL master and 3 replicas (the first time, MySQL is fetched)")
+            self._sandbox = start_for_serve(work / "s")
+            overrides = self._sandbox.settings_overrides()
+            if not loaded.sources:
+                # What a sandbox was is gone with it: remember nothing of the one before.
+                overrides["SQLite3DataFile"] = str(work / "orchestray.db")
+            layers.append(_written(work / "sandbox.json", overrides))
+        return load(layers, strict=self._arguments.strict_config)
+
+    def _watch(self, url: str, settings: Any) -> int:
+        assert self._head is not None
+        narrator = Narrator(url, settings, _say)
+        narrator.start()
+        while not self._stop.wait(_WATCH_SECONDS):
+            code = self._head.exit_code()
+            if code is not None:
+                print(f"orchestray: Ray ended by itself (status {code}); stopping", file=sys.stderr)
+                return 1
+            if self._hangup.is_set():
+                self._hangup.clear()
+                narrator.reload()
+        _say("stopping")
+        return 0
+
+    def _clear_away(self) -> None:
+        if self._head is not None:
+            if self._head.exit_code() is None and self._head.is_up:
+                self._head.orchestray("down", stop=None, timeout=_DOWN_SECONDS, quiet=True)
+            self._head.stop()
+        if self._sandbox is not None:
+            self._sandbox.stop()
+
+
+def _demo_settings(state: Path) -> dict[str, Any]:
+    settings = settings_for_demo(state / "orchestray.db").settings
+    names = ("BackendDB", "SQLite3DataFile", "ListenAddress", "RecoverMasterClusterFilters")
+    values = {name: getattr(settings, name) for name in names}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _written(path: Path, settings: dict[str, Any]) -> Path:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        json.dump(settings, file, indent=1)
+    return path
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

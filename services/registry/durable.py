@@ -1,0 +1,174 @@
+"""What of the topology survives: read at start and kept in step with the store, behind the polls."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+
+import structlog
+
+from services.registry.facts import facts_from_json, facts_to_json
+from services.registry.registry import Registry
+from services.store.clusters import ClusterRecord
+from services.store.errors import StoreError
+from services.store.instances import KnownInstance
+from services.store.store import Store
+from services.store.times import utc_now
+from services.store.write_behind import WriteBehind
+from services.topology.instance import Instance
+from services.topology.keys import InstanceKey
+from services.topology.records import DeposedMaster, Downtime
+from services.topology.tree import ClusterIdentity, Topology, roots_without_identity
+
+__all__ = ["Durable"]
+
+_log = structlog.get_logger(__name__)
+
+Event = Callable[[str, str, InstanceKey, str], None]
+
+
+class Durable:
+    """Between the registry and the store. ``acts``: only the acting node writes what it observes."""
+
+    def __init__(self, store: Store, registry: Registry, event: Event) -> None:
+        self.acts = False
+        self.recoveries_enabled = True
+        self._store = store
+        self._registry = registry
+        self._event = event
+        self._behind = WriteBehind(store.instances.upsert_many)
+        self._clusters: dict[str, ClusterRecord] = {}
+        self._deposed: tuple[DeposedMaster, ...] = ()
+        self._read_error = ""
+
+    @property
+    def last_error(self) -> str:
+        return self._read_error or self._behind.last_error
+
+    @property
+    def deposed_keys(self) -> frozenset[InstanceKey]:
+        return frozenset(deposed.key for deposed in self._deposed)
+
+    def redialled(self, now: str) -> frozenset[InstanceKey]:
+        """Deposed masters that are still to be dialled at every heartbeat."""
+        return frozenset(deposed.key for deposed in self._deposed if deposed.until > now)
+
+    async def load(self) -> None:
+        """Fill the registry from the store. Raises StoreError."""
+        known = []
+        for stored in await self._store.instances.load_all():
+            try:
+                known.append(facts_from_json(stored.facts))
+            except (ValueError, TypeError, KeyError):
+                known.append(Instance(key=stored.key))
+        self._registry.restore(known)
+        await self.synchronise()
+        self._behind.start()
+
+    async def synchronise(self) -> bool:
+        """Take over what is registered, and servers that another node found. True if there are any."""
+        try:
+            records = await self._store.clusters.load()
+            self._deposed = await self._store.clusters.deposed_masters()
+            rules = await self._store.registrations.candidates(utc_now())
+            downtimes = await self._store.registrations.downtimes(utc_now())
+            self.recoveries_enabled = await self._store.registrations.recoveries_enabled()
+            found = False
+            if not self.acts:
+                stored = await self._store.instances.load_all()
+                missing = [known for known in stored if known.key not in self._registry.instances]
+                self._registry.restore([Instance(key=known.key) for known in missing])
+                found = bool(missing)
+        except StoreError as error:
+            self._read_error = str(error)
+            raise
+        self._read_error = ""
+        self._clusters.update({record.id: record for record in records})
+        self._publish_identities()
+        registered = {rule.key: rule.promotion_rule for rule in rules}
+        down = {downtime.key: downtime for downtime in downtimes}
+        for key, instance in list(self._registry.instances.items()):
+            self._apply(instance, registered.get(key, "neutral"), down.get(key))
+        return found
+
+    def _apply(self, instance: Instance, rule: str, downtime: Downtime | None) -> None:
+        wanted = {
+            "promotion_rule": rule,
+            "is_candidate": rule in ("must", "prefer"),
+            "is_downtimed": downtime is not None,
+            "downtime_reason": downtime.reason if downtime else "",
+            "downtime_owner": downtime.owner if downtime else "",
+            "downtime_end_timestamp": downtime.ends_at if downtime else "",
+        }
+        if any(getattr(instance, name) != value for name, value in wanted.items()):
+            self._registry.register(instance.key, **wanted)
+
+    def note(self, instances: Iterable[Instance]) -> None:
+        """These were read: keep them, without anybody waiting for it."""
+        if not self.acts:
+            return
+        topology_of = self._registry.instances
+        for instance in instances:
+            if instance.key in topology_of:
+                self._behind.put(
+                    KnownInstance(
+                        key=instance.key,
+                        facts=facts_to_json(instance),
+                        cluster_id=instance.cluster_id,
+                        last_seen=instance.last_seen_timestamp,
+                    )
+                )
+
+    async def identify(self, topology: Topology) -> None:
+        """Give clusters that have none an identity, once their top was really seen."""
+        new = [
+            root
+            for root in roots_without_identity(topology)
+            if root in topology.instances and topology.instances[root].seen_at
+        ]
+        if not new or not self.acts:
+            return
+        for root in new:
+            record = ClusterRecord(id=secrets.token_hex(16), master_key=root)
+            try:
+                self._clusters[record.id] = await self._store.clusters.create(record)
+            except StoreError as error:
+                _log.warning("a cluster's identity was not kept", cluster=str(root), reason=str(error))
+                return
+        self._publish_identities()
+
+    def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:
+        """The store has it already; this is so that nobody waits for the next synchronisation."""
+        record = self._clusters.get(cluster_id) or ClusterRecord(id=cluster_id, master_key=failed)
+        self._clusters[cluster_id] = replace(record, master_key=successor)
+        if failed not in self.deposed_keys:
+            deposed = DeposedMaster(
+                cluster_id=cluster_id, key=failed, deposed_at=utc_now(), until="", term=0, recovery_uid=""
+            )
+            self._deposed = (*self._deposed, deposed)
+        self._publish_identities()
+
+    def _publish_identities(self) -> None:
+        self._registry.set_identities(
+            ClusterIdentity(
+                id=record.id,
+                master_key=record.master_key,
+                alias=record.alias,
+                domain=record.domain,
+                deposed=frozenset(
+                    deposed.key for deposed in self._deposed if deposed.cluster_id == record.id
+                ),
+            )
+            for record in self._clusters.values()
+        )
+
+    async def forget(self, keys: Collection[InstanceKey]) -> None:
+        """Raises StoreError; then they may be found again at the next start."""
+        for key in keys:
+            self._behind.discard(key)
+        await self._store.instances.forget(keys)
+
+    async def close(self) -> None:
+        await self._behind.close()
+        await self._store.close()
