@@ -31,7 +31,7 @@ from services.store.recoveries import RecoveryFilter
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import BlockedRecovery, FailureDetection, Recovery, RecoveryStep
-from services.topology.tree import Topology
+from services.topology.tree import Cluster, Topology
 
 __all__ = [
     "AuditReads",
@@ -213,7 +213,7 @@ class DetectionReads(Protocol):
         *,
         page: int = 0,
         now: str,
-        id: int | None = None,  # noqa: A002
+        detection_id: int | None = None,
         cluster_alias: str | None = None,
     ) -> tuple[FailureDetection, ...]: ...
 
@@ -278,7 +278,9 @@ class Node(Protocol):
 
     async def forget(self, key: InstanceKey) -> None: ...
 
-    async def forget_cluster(self, cluster_id: str) -> None: ...
+    async def forget_cluster(self, cluster: Cluster) -> None:
+        """Forget all instances of a cluster as the topology shows it: of a fragment, only its own."""
+        ...
 
     async def recover(
         self, key: InstanceKey, *, candidate: InstanceKey | None, skip_hooks: bool, caller: str

@@ -1,0 +1,114 @@
+"""Replies as the reference gives them (http-api.md 1): bare JSON, the envelope, plain 404 and 500.
+
+Plain `Response` objects around bytes that are ready: nothing is validated on the way out.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from api.wire import dumps
+
+__all__ = [
+    "GZIP_FROM_BYTES",
+    "GZIP_LEVEL",
+    "Body",
+    "SnapshotCache",
+    "bare",
+    "cached",
+    "crashed",
+    "envelope",
+    "not_found",
+    "plain",
+]
+
+GZIP_FROM_BYTES = 500
+"""Below that, compressing costs more than it saves."""
+GZIP_LEVEL = 5
+
+_JSON = "application/json; charset=UTF-8"
+_TEXT = "text/plain; charset=utf-8"
+
+
+def bare(value: Any, status: int = 200) -> Response:
+    """A JSON value without envelope."""
+    return Response(_octets(value), status_code=status, headers={"content-type": _JSON})
+
+
+def envelope(code: str, message: str, details: Any = None) -> Response:
+    """``OK`` is HTTP 200 and ``ERROR`` 500, whatever the error."""
+    status = 200 if code == "OK" else 500
+    return bare({"Code": code, "Message": message, "Details": details}, status)
+
+
+def plain(text: str, status: int = 200) -> Response:
+    return PlainTextResponse(text, status_code=status, headers={"content-type": _TEXT})
+
+
+def not_found() -> Response:
+    return plain("404 page not found\n", 404)
+
+
+def crashed() -> Response:
+    return plain("500 Internal Server Error", 500)
+
+
+class Body:
+    """A JSON reply that is sent more than once: serialised once, compressed once if anybody asks."""
+
+    __slots__ = ("_gzipped", "plain")
+
+    def __init__(self, value: Any) -> None:
+        self.plain = _octets(value)
+        self._gzipped: bytes | None = None
+
+    @property
+    def gzipped(self) -> bytes:
+        if self._gzipped is None:
+            self._gzipped = gzip.compress(self.plain, GZIP_LEVEL, mtime=0)
+        return self._gzipped
+
+
+class SnapshotCache:
+    """Bodies made from values that are replaced as a whole, such as a topology.
+
+    Holds those of the newest values only. Keys must come from the values, not from requests: there
+    are no more of them than the snapshot has clusters and forms.
+    """
+
+    def __init__(self) -> None:
+        self._made_of: tuple[object, ...] = ()
+        self._bodies: dict[Hashable, Body] = {}
+
+    def get(self, made_of: tuple[object, ...], key: Hashable, build: Callable[[], Any]) -> Body:
+        """The body under ``key``; ``build`` is called if it is not there or was made of other objects."""
+        same = len(made_of) == len(self._made_of) and all(
+            new is old for new, old in zip(made_of, self._made_of, strict=True)
+        )
+        if not same:
+            self._made_of, self._bodies = made_of, {}
+        body = self._bodies.get(key)
+        if body is None:
+            body = self._bodies[key] = Body(build())
+        return body
+
+
+def cached(request: Request, body: Body) -> Response:
+    headers = {"content-type": _JSON}
+    content = body.plain
+    if len(content) >= GZIP_FROM_BYTES:
+        headers["vary"] = "Accept-Encoding"
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["content-encoding"] = "gzip"
+            content = body.gzipped
+    return Response(content, headers=headers)
+
+
+def _octets(value: Any) -> bytes:
+    # Texts of servers may hold bytes that were no UTF-8; those do not fail a whole reply.
+    return dumps(value).encode("utf-8", "replace")

@@ -1,0 +1,140 @@
+"""Routes that read the audit of failures and recoveries (http-api.md 5.10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.responses import Response
+
+from api.replies import bare
+from api.routes.call import BadRequestError, Call, ToCall, reading_router, route
+from api.wire_records import blocked_to_wire, detection_to_wire, recovery_to_wire, step_to_wire
+from services.store.recoveries import RecoveryFilter
+from services.store.times import shifted, utc_now
+from services.topology.records import Recovery
+
+__all__ = ["reads"]
+
+reads = reading_router()
+
+_RECENT_SECONDS = 300.0
+_RECENT_PAGES = 10
+"""More recoveries than these pages hold do not end in that time, save when whole sites fail."""
+
+
+@route(reads, "audit-recovery", "audit-recovery/:page")
+async def recoveries(call: ToCall) -> Response:
+    return await _recoveries(call, RecoveryFilter(unacknowledged=call.query("unacknowledged") == "true"))
+
+
+@route(reads, "audit-recovery/id/:number")
+async def recovery_by_id(call: ToCall, number: str) -> Response:
+    return await _recoveries(call, RecoveryFilter(id=_number(number)))
+
+
+@route(reads, "audit-recovery/uid/:uid")
+async def recovery_by_uid(call: ToCall, uid: str) -> Response:
+    return await _recoveries(call, RecoveryFilter(uid=uid))
+
+
+@route(reads, "audit-recovery/cluster/:cluster_name", "audit-recovery/cluster/:cluster_name/:page")
+async def recoveries_of_cluster(call: ToCall, cluster_name: str) -> Response:
+    unacknowledged = call.query("unacknowledged") == "true"
+    return await _recoveries(call, RecoveryFilter(cluster_name=cluster_name, unacknowledged=unacknowledged))
+
+
+@route(reads, "audit-recovery/alias/:alias", "audit-recovery/alias/:alias/:page")
+async def recoveries_of_alias(call: ToCall, alias: str) -> Response:
+    unacknowledged = call.query("unacknowledged") == "true"
+    return await _recoveries(call, RecoveryFilter(cluster_alias=alias, unacknowledged=unacknowledged))
+
+
+@route(reads, "audit-recovery-steps/:uid")
+async def recovery_steps(call: ToCall, uid: str) -> Response:
+    return bare([step_to_wire(step) for step in await call.node.store.journal.steps(uid)])
+
+
+@route(reads, "audit-failure-detection", "audit-failure-detection/:page")
+async def detections(call: ToCall) -> Response:
+    return await _detections(call)
+
+
+@route(reads, "audit-failure-detection/id/:number")
+async def detection_by_id(call: ToCall, number: str) -> Response:
+    return await _detections(call, detection_id=_number(number))
+
+
+@route(reads, "audit-failure-detection/alias/:alias", "audit-failure-detection/alias/:alias/:page")
+async def detections_of_alias(call: ToCall, alias: str) -> Response:
+    return await _detections(call, cluster_alias=alias)
+
+
+@route(reads, "active-cluster-recovery/:cluster_name")
+async def active_recoveries(call: ToCall, cluster_name: str) -> Response:
+    """In their active period and not ended: those that run."""
+    which = RecoveryFilter(cluster_name=cluster_name)
+    found = await call.node.store.recoveries.page(which, now=utc_now())
+    return bare([recovery_to_wire(recovery) for recovery in found if recovery.is_running])
+
+
+@route(reads, "recently-active-cluster-recovery/:cluster_name")
+async def recent_recoveries_of_cluster(call: ToCall, cluster_name: str) -> Response:
+    return await _recent(call, RecoveryFilter(cluster_name=cluster_name), lambda recovery: True)
+
+
+@route(reads, "recently-active-instance-recovery/:host/:port")
+async def recent_recoveries_of_successor(call: ToCall, host: str, port: str) -> Response:
+    key = call.key(host, port)
+    return await _recent(call, RecoveryFilter(), lambda recovery: recovery.successor_key == key)
+
+
+@route(reads, "blocked-recoveries")
+async def blocked(call: ToCall) -> Response:
+    found = await call.node.store.recoveries.blocked(utc_now())
+    return bare([blocked_to_wire(attempt) for attempt in found])
+
+
+@route(reads, "blocked-recoveries/cluster/:cluster_name")
+async def blocked_of_cluster(call: ToCall, cluster_name: str) -> Response:
+    found = await call.node.store.recoveries.blocked(utc_now(), cluster_name)
+    return bare([blocked_to_wire(attempt) for attempt in found])
+
+
+async def _recoveries(call: Call, which: RecoveryFilter) -> Response:
+    page = call.page(call.param("page"))
+    found = await call.node.store.recoveries.page(which, page=page, now=utc_now())
+    return bare([recovery_to_wire(recovery) for recovery in found])
+
+
+async def _detections(
+    call: Call, *, detection_id: int | None = None, cluster_alias: str | None = None
+) -> Response:
+    found = await call.node.store.detections.page(
+        page=call.page(call.param("page")),
+        now=utc_now(),
+        detection_id=detection_id,
+        cluster_alias=cluster_alias,
+    )
+    return bare([detection_to_wire(detection) for detection in found])
+
+
+async def _recent(call: Call, which: RecoveryFilter, fits: Callable[[Recovery], bool]) -> Response:
+    """Those that ended within the last 5 minutes. One may have begun long before."""
+    now = utc_now()
+    since, found = shifted(now, -_RECENT_SECONDS), []
+    for page in range(_RECENT_PAGES):
+        recoveries = await call.node.store.recoveries.page(which, page=page, now=now)
+        found += [
+            recovery_to_wire(recovery)
+            for recovery in recoveries
+            if fits(recovery) and recovery.recovery_end_timestamp >= since
+        ]
+        if not recoveries:
+            break
+    return bare(found)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise BadRequestError(f"Not an id: {text}")
+    return int(text)

@@ -1,0 +1,189 @@
+"""What the routes share: how they are registered, and the call that each is given.
+
+Handlers get a `Call` and their path parameters as texts. They answer with a `Response`, or raise
+`BadRequestError` or a `NodeError`, which become the ``ERROR`` envelope.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Request
+from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.responses import Response
+
+from api.auth import Caller, why_not_change
+from api.replies import SnapshotCache, cached, envelope
+from services.config import Settings
+from services.node_view import Node
+from services.topology.hints import cluster_by_alias, complete_key, resolve_cluster
+from services.topology.keys import InstanceKey
+from services.topology.tree import Cluster, Topology
+
+__all__ = [
+    "Api",
+    "BadRequestError",
+    "Call",
+    "ToCall",
+    "UnauthorizedError",
+    "changing_router",
+    "reading_router",
+    "route",
+]
+
+_PARAMETER = re.compile(r":([a-z_]+)")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+class _SegmentConvertor(StringConvertor):
+    """One or more characters other than ``/``, ``#`` and ``?``, on the decoded path (http-api.md 1)."""
+
+    regex = "[^/#?]+"
+
+
+register_url_convertor("segment", _SegmentConvertor())
+
+
+class BadRequestError(Exception):
+    """What was asked makes no sense here; the text goes into the ``ERROR`` envelope."""
+
+
+class UnauthorizedError(Exception):
+    """The caller may not do that; the text starts with ``Unauthorized``."""
+
+
+@dataclass(slots=True)
+class Api:
+    """What lives as long as the application."""
+
+    node: Node
+    url_prefix: str = ""
+    """``/prefix``, or empty."""
+    message_prefix: str = ""
+    """Stands before every message of an envelope (PrependMessagesWithOrcIdentity)."""
+    cache: SnapshotCache = field(default_factory=SnapshotCache)
+    waiting: int = 0
+    """Requests that wait for events now."""
+
+
+class Call:
+    """One request, and the node it is about as it was when the request came."""
+
+    def __init__(self, request: Request) -> None:
+        api: Api = request.app.state.api
+        self.request = request
+        self.api = api
+        self.node = api.node
+        self.settings: Settings = api.node.settings
+        self.topology: Topology = api.node.topology
+
+    @property
+    def caller(self) -> Caller:
+        caller: Caller = self.request.state.caller
+        return caller
+
+    def param(self, name: str) -> str:
+        """A path parameter that not all paths of the handler have; empty if this one has it not."""
+        return str(self.request.path_params.get(name, ""))
+
+    def query(self, name: str) -> str:
+        """A parameter of the query; empty if it is not there."""
+        return self.request.query_params.get(name, "")
+
+    def ok(self, message: str, details: Any = None) -> Response:
+        return envelope("OK", self.api.message_prefix + message, details)
+
+    def error(self, message: str, details: Any = None) -> Response:
+        return envelope("ERROR", self.api.message_prefix + message, details)
+
+    def cached(self, key: Hashable, build: Callable[[], Any]) -> Response:
+        """A reply that depends on snapshot, analysis and settings only, made once for them."""
+        made_of = (self.topology, self.node.analysis, self.settings)
+        return cached(self.request, self.api.cache.get(made_of, key, build))
+
+    def key(self, host: str, port: str) -> InstanceKey:
+        """The instance that is meant by ``:host/:port``; part of a host name is enough.
+
+        Raises BadRequestError if the port is not one.
+        """
+        if not _NUMBER.fullmatch(port) or not 1 <= int(port) <= 65535:
+            raise BadRequestError(f"Invalid port: {port}")
+        return complete_key(self.topology, InstanceKey(host, int(port)))
+
+    def cluster(self, hint: str) -> Cluster:
+        """The cluster that is meant by ``:clusterHint``. Raises BadRequestError if there is none."""
+        cluster = resolve_cluster(self.topology, hint, self.settings.DefaultInstancePort)
+        if cluster is None:
+            raise BadRequestError(f"Unable to determine cluster name by hint: {hint}")
+        return cluster
+
+    def cluster_of(self, host: str, port: str) -> Cluster:
+        """The cluster of ``:host/:port``, as strictly as the pair is written."""
+        key = self.key(host, port)
+        cluster = self.topology.cluster_of(key)
+        if cluster is None:
+            raise BadRequestError(f"Unable to determine cluster name by hint: {key}")
+        return cluster
+
+    def cluster_by_alias(self, alias: str) -> Cluster:
+        cluster = cluster_by_alias(self.topology, alias)
+        if cluster is None:
+            raise BadRequestError(f"No cluster has the alias {alias}")
+        return cluster
+
+    @staticmethod
+    def page(text: str) -> int:
+        """A page number; whatever is none counts as the first page."""
+        return int(text) if _NUMBER.fullmatch(text) else 0
+
+    def why_not_change(self) -> str:
+        client = self.request.client
+        listen_host, _ = self.settings.listen_endpoint
+        return why_not_change(
+            self.settings,
+            self.caller,
+            self.request.headers,
+            client.host if client else None,
+            (listen_host.lower(), self.node.status().hostname.lower()),
+        )
+
+
+ToCall = Annotated[Call, Depends(Call)]
+
+
+async def _may_change(call: ToCall) -> None:
+    reason = call.why_not_change()
+    if reason:
+        raise UnauthorizedError(reason)
+
+
+def reading_router() -> APIRouter:
+    return APIRouter()
+
+
+def changing_router() -> APIRouter:
+    """Refuses callers who may not change anything, before the handler sees the request."""
+    return APIRouter(dependencies=[Depends(_may_change)])
+
+
+Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Response]])
+
+
+def route(router: APIRouter, *paths: str) -> Callable[[Handler], Handler]:
+    """Serve the handler under each path, to ``GET`` and ``HEAD``."""
+
+    def register(handler: Handler) -> Handler:
+        for path in paths:
+            router.add_api_route(
+                "/" + _PARAMETER.sub(r"{\1:segment}", path),
+                handler,
+                methods=["GET", "HEAD"],
+                response_model=None,
+                include_in_schema=False,
+            )
+        return handler
+
+    return register

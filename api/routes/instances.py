@@ -1,0 +1,180 @@
+"""Routes about single servers and lists of them (http-api.md 5.5, 5.6)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from starlette.responses import Response
+
+from api.replies import bare
+from api.routes.call import BadRequestError, Call, ToCall, changing_router, reading_router, route
+from api.wire import instance_to_wire, key_to_wire
+from services.config import endpoint_matches
+from services.node_view import UnknownInstanceError
+from services.topology.instance import Instance
+from services.topology.keys import InstanceKey
+
+__all__ = ["changes", "reads"]
+
+reads = reading_router()
+changes = changing_router()
+
+_PROMOTION_RULES = ("prefer", "neutral", "prefer_not", "must_not")
+
+
+def _wire(instances: Iterable[Instance]) -> list[Any]:
+    return [instance_to_wire(instance) for instance in instances]
+
+
+def _where(call: Call, fits: Callable[[Instance], bool]) -> list[Instance]:
+    return [instance for instance in call.topology.instances.values() if fits(instance)]
+
+
+@route(reads, "all-instances")
+async def all_instances(call: ToCall) -> Response:
+    return call.cached("all-instances", lambda: _wire(call.topology.instances.values()))
+
+
+@route(reads, "instance/:host/:port")
+async def instance(call: ToCall, host: str, port: str) -> Response:
+    key = call.key(host, port)
+    found = call.topology.instances.get(key)
+    if found is None:
+        raise BadRequestError(f"Cannot read instance: {key}")
+    return bare(instance_to_wire(found))
+
+
+@route(reads, "instance-replicas/:host/:port")
+async def instance_replicas(call: ToCall, host: str, port: str) -> Response:
+    return bare(_wire(call.topology.replicas_of(call.key(host, port))))
+
+
+@route(reads, "search/:text", "search")
+async def search(call: ToCall) -> Response:
+    text = call.param("text") or call.query("s")
+    folded = text.casefold()
+
+    def fits(candidate: Instance) -> bool:
+        texts = (
+            str(candidate.key),
+            candidate.cluster_name,
+            candidate.version,
+            candidate.version_comment,
+            candidate.suggested_cluster_alias,
+        )
+        return any(folded in field.casefold() for field in texts) or text in (
+            str(candidate.server_id),
+            str(candidate.key.port),
+        )
+
+    def order(found: Instance) -> tuple[int, int, str, InstanceKey]:
+        return found.replication_depth, -len(found.replicas), found.cluster_name, found.key
+
+    return bare(_wire(sorted(_where(call, fits), key=order)))
+
+
+@route(reads, "problems", "problems/:cluster_name")
+async def problems(call: ToCall) -> Response:
+    pattern = call.param("cluster_name")
+    ignored = call.settings.ProblemIgnoreHostnameFilters
+
+    def fits(candidate: Instance) -> bool:
+        return (
+            bool(candidate.problems)
+            and not candidate.is_downtimed
+            and not endpoint_matches(ignored, candidate.key.hostname, candidate.key.port)
+            and (not pattern or _is_like(candidate.cluster_name, pattern))
+        )
+
+    return bare(_wire(_where(call, fits)))
+
+
+@route(reads, "downtimed", "downtimed/:hint")
+async def downtimed(call: ToCall) -> Response:
+    cluster = call.cluster(call.param("hint")) if call.param("hint") else None
+
+    def fits(candidate: Instance) -> bool:
+        return candidate.is_downtimed and (cluster is None or candidate.cluster_name == cluster.name)
+
+    def order(found: Instance) -> tuple[str, int, InstanceKey]:
+        return found.cluster_name, found.replication_depth, found.key
+
+    return bare(_wire(sorted(_where(call, fits), key=order)))
+
+
+@route(reads, "resolve/:host/:port")
+async def resolve(call: ToCall, host: str, port: str) -> Response:
+    key = call.key(host, port)
+    limit_seconds = call.settings.MySQLConnectTimeoutSeconds
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(key.hostname, key.port), limit_seconds)
+    except asyncio.TimeoutError:
+        return call.error(f"{key} did not accept a connection within {limit_seconds} s")
+    except (OSError, UnicodeError) as error:
+        return call.error(f"Cannot connect to {key}: {error}")
+    writer.close()
+    with contextlib.suppress(OSError, asyncio.TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), limit_seconds)
+    return call.ok("Instance resolved", key_to_wire(key))
+
+
+@route(changes, "discover/:host/:port")
+async def discover(call: ToCall, host: str, port: str) -> Response:
+    key = call.key(host, port)
+    found = await call.node.discover(key)
+    if found is None:
+        return call.ok(f"Instance {key} was not discovered: a filter of the configuration leaves it out")
+    return call.ok(f"Instance discovered: {found.key}", instance_to_wire(found))
+
+
+@route(changes, "async-discover/:host/:port")
+async def async_discover(call: ToCall, host: str, port: str) -> Response:
+    key = call.key(host, port)
+    await call.node.discover(key, background=True)
+    return call.ok(f"Asynchronous discovery initiated for Instance: {key}")
+
+
+@route(changes, "refresh/:host/:port")
+async def refresh(call: ToCall, host: str, port: str) -> Response:
+    key = call.key(host, port)
+    await call.node.refresh(key)
+    return call.ok(f"Instance refreshed: {key}", key_to_wire(key))
+
+
+@route(changes, "forget/:host/:port")
+async def forget(call: ToCall, host: str, port: str) -> Response:
+    key = call.key(host, port)
+    if key not in call.topology.instances:
+        raise UnknownInstanceError(f"Cannot forget {key}: no such instance is known")
+    await call.node.forget(key)
+    return call.ok(f"Instance forgotten: {key}", key_to_wire(key))
+
+
+@route(changes, "register-candidate/:host/:port/:rule")
+async def register_candidate(call: ToCall, host: str, port: str, rule: str) -> Response:
+    key = call.key(host, port)
+    if rule == "must":
+        raise BadRequestError("CandidatePromotionRule: must is unsupported; use prefer")
+    if rule not in _PROMOTION_RULES:
+        raise BadRequestError(f"Invalid CandidatePromotionRule: {rule}; use {', '.join(_PROMOTION_RULES)}")
+    await call.node.register_candidate(key, rule)
+    return call.ok(f"Registered candidate {key} with promotion rule {rule}", key_to_wire(key))
+
+
+def _is_like(text: str, pattern: str) -> bool:
+    """SQL's LIKE as far as cluster names need it: ``%`` is any text, all else is itself."""
+    first, *others = pattern.casefold().split("%")
+    text = text.casefold()
+    if not others:
+        return text == first
+    if not text.startswith(first) or not text[len(first) :].endswith(others[-1]):
+        return False
+    rest = text[len(first) : len(text) - len(others[-1])]
+    for part in others[:-1]:
+        _, found, rest = rest.partition(part) if part else ("", "%", rest)
+        if not found:
+            return False
+    return True

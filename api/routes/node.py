@@ -1,0 +1,90 @@
+"""Routes about this node itself: health, leadership, configuration (http-api.md 5.12)."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from api.replies import bare
+from api.routes.call import Call, ToCall, changing_router, reading_router, route
+from api.wire_records import status_to_wire
+
+__all__ = ["changes", "reads", "status"]
+
+reads = reading_router()
+changes = changing_router()
+
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+async def status(call: ToCall) -> Response:
+    """Served under ``StatusEndpoint`` by ``api.app``, and as ``health``."""
+    now = call.node.status()
+    details = status_to_wire(now, call.node.configuration_warnings)
+    if not now.healthy:
+        return call.error(f"Application node is unhealthy: {now.error}", details)
+    return call.ok("Application node is healthy", details)
+
+
+route(reads, "health")(status)
+
+
+@route(reads, "lb-check", "_ping")
+async def lb_check(call: ToCall) -> Response:
+    return bare("OK")
+
+
+@route(reads, "leader-check", "leader-check/:status_code", "routed-leader-check")
+async def leader_check(call: ToCall) -> Response:
+    if call.node.status().is_leader:
+        return bare("OK")
+    wanted = call.param("status_code")
+    is_status = wanted.isascii() and wanted.isdecimal() and 200 <= int(wanted[:4]) <= 599
+    return bare("Not leader", int(wanted) if is_status else 404)
+
+
+@route(reads, "headers")
+async def headers(call: ToCall) -> Response:
+    """The request's headers as they arrived, but never the secrets that identify the caller."""
+    found: dict[str, list[str]] = {}
+    for name, value in call.request.headers.items():
+        if name != "host":
+            shown = "***" if name in _SECRET_HEADERS else value
+            found.setdefault(name.title(), []).append(shown)
+    return bare(found)
+
+
+@route(changes, "reload-configuration")
+async def reload_configuration(call: ToCall) -> Response:
+    extra_path = call.query("config")
+    await call.node.reload_configuration(extra_path)
+    return call.ok("Config reloaded", extra_path)
+
+
+# raft: a setup of its own, which this node is not in
+
+
+@route(reads, "raft-state", "raft-leader", "raft-peers", "raft-health", "raft-status")
+async def raft(call: ToCall) -> Response:
+    return _no_raft(call)
+
+
+@route(reads, "raft-follower-health-report/:token/:raft_bind/:raft_advertise")
+async def raft_health_report(call: ToCall) -> Response:
+    return _no_raft(call)
+
+
+@route(
+    changes,
+    "raft-add-peer/:addr",
+    "raft-remove-peer/:addr",
+    "raft-yield/:node",
+    "raft-yield-hint/:hint",
+    "raft-snapshot",
+)
+async def raft_change(call: ToCall) -> Response:
+    return _no_raft(call)
+
+
+def _no_raft(call: Call) -> Response:
+    name = call.request.url.path.removeprefix(f"{call.api.url_prefix}/api/").partition("/")[0]
+    return call.error(f"{name}: not running with raft setup")
