@@ -1,22 +1,29 @@
 """Fixtures with real servers. Everything that is started is ended, on failures and on Ctrl-C too.
 
 Servers are started to die with the test process (see ``services/sandbox/processes.py``), so even a
-killed pytest leaves none.
+killed pytest leaves none; its folders are removed by the next run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
 from services.sandbox.binaries import Mysqld, find_mysqld
-from tests.servers import StandaloneServer, short_directory
+from services.sandbox.topology import MySQLTopology, TopologySpec
+from tests.servers import Stage, StandaloneServer, remove_folders_of_killed_runs
+
+_STAGE = pytest.StashKey[Stage]()
+
+
+MakeTopology = Callable[..., MySQLTopology]
 
 
 @pytest.fixture(scope="session")
 def mysqld() -> Mysqld:
     """The server program; fetched if there is none."""
+    remove_folders_of_killed_runs()
     return find_mysqld()
 
 
@@ -25,10 +32,41 @@ def mysql_server(mysqld: Mysqld) -> Iterator[StandaloneServer]:
     """One server for all tests that only ask, or that clean up: ``.query(sql, args)``, ``.execute(sql)``
     as root; ``.host .port .user .password`` to connect to over TCP with all privileges.
     """
-    folder = short_directory()
-    server = StandaloneServer(mysqld, folder / "s")
+    stage = Stage(mysqld)
     try:
-        yield server.set_up()
+        yield stage.server()
     finally:
-        server.destroy()
-        folder.rmdir()
+        stage.clear()
+
+
+@pytest.fixture
+def stage(mysqld: Mysqld, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """Servers and topologies of one test: ``stage.server(options)``, ``stage.topology(spec)``."""
+    stage = Stage(mysqld)
+    request.node.stash[_STAGE] = stage
+    try:
+        yield stage
+    finally:
+        stage.clear()
+
+
+@pytest.fixture
+def make_topology(stage: Stage) -> MakeTopology:
+    """Makes a fresh topology in about 2 s; takes the fields of TopologySpec: ``make_topology(replicas=2)``.
+
+    By default one master and three replicas with lossless semi-sync. ``.master``, ``.replicas``, ``.below``
+    and ``.servers`` are MySQLServer, ``.accounts`` has the logins. A server takes 210 MB: not more than
+    eight at a time.
+    """
+    return lambda **spec: stage.topology(TopologySpec(**{"semi_sync": "lossless", **spec}))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    stage = item.stash.get(_STAGE, None)
+    if report.failed and stage is not None:
+        report.sections.append(("error logs of the servers", stage.error_logs()))
+    return report

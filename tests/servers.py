@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
+import os
 import re
 import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
+import pymysql
+from pymysql.cursors import DictCursor
+
+from services.sandbox.accounts import Account
 from services.sandbox.binaries import Mysqld
 from services.sandbox.server import MySQLServer, Options
+from services.sandbox.topology import MySQLTopology, TopologySpec, new_folder
 
 __all__ = [
     "LoggedStatement",
+    "Stage",
     "StandaloneServer",
+    "connect",
     "general_log",
+    "remove_folders_of_killed_runs",
     "short_directory",
     "start_general_log",
     "wait_until",
@@ -30,10 +40,11 @@ __all__ = [
 
 T = TypeVar("T")
 _PAUSE_SECONDS = 0.02
+_FOLDER_PREFIX = "orc-"
 
 
 def wait_until(
-    condition: Callable[[], T], timeout_seconds: float = 10, describe: str | Callable[[], object] = ""
+    condition: Callable[[], T | None], timeout_seconds: float = 10, describe: str | Callable[[], object] = ""
 ) -> T:
     """Call ``condition`` until it gives something true, and return that; fail after the time-out.
 
@@ -50,7 +61,7 @@ def wait_until(
 
 
 async def wait_until_async(
-    condition: Callable[[], T | Awaitable[T]],
+    condition: Callable[[], T | Awaitable[T | None] | None],
     timeout_seconds: float = 10,
     describe: str | Callable[[], object] = "",
 ) -> T:
@@ -58,9 +69,7 @@ async def wait_until_async(
     deadline = time.monotonic() + timeout_seconds
     while True:
         given = condition()
-        value = cast(
-            T, await asyncio.wait_for(given, timeout_seconds) if inspect.isawaitable(given) else given
-        )
+        value = await asyncio.wait_for(given, timeout_seconds) if inspect.isawaitable(given) else given
         if value:
             return value
         if time.monotonic() > deadline:
@@ -75,8 +84,67 @@ def _failure(condition: object, timeout_seconds: float, describe: object, value:
 
 
 def short_directory() -> Path:
-    """A new private folder whose path leaves room for a socket's name; pytest's own are too deep."""
-    return Path(tempfile.mkdtemp(prefix="orc-"))
+    """A new private folder whose path leaves room for sockets; pytest's own are too deep.
+
+    Its name carries our pid, so that a later run can tell whose folders nobody will remove any more.
+    """
+    return new_folder(f"{_FOLDER_PREFIX}{os.getpid()}-")
+
+
+def remove_folders_of_killed_runs() -> None:
+    """Their servers died with them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_FOLDER_PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Stage:
+    """What a test has running: ended with the test, its error logs shown if the test failed."""
+
+    def __init__(self, mysqld: Mysqld) -> None:
+        self._mysqld = mysqld
+        self._logs: list[Callable[[], str]] = []
+        self._endings = ExitStack()
+
+    def topology(self, spec: TopologySpec) -> MySQLTopology:
+        topology = MySQLTopology(self._mysqld, short_directory(), spec, die_with_parent=True)
+        self._logs.append(topology.error_logs)
+        self._endings.callback(topology.stop)
+        return topology.start()
+
+    def server(self, options: Options | None = None) -> StandaloneServer:
+        folder = short_directory()
+        self._endings.callback(shutil.rmtree, folder, ignore_errors=True)
+        server = StandaloneServer(self._mysqld, folder / "server", options)
+        self._logs.append(lambda: f"--- {server.key}\n{server.log_tail()}")
+        self._endings.callback(server.destroy)
+        return server.set_up()
+
+    def error_logs(self) -> str:
+        return "\n".join(log() for log in self._logs)
+
+    def clear(self) -> None:
+        """End everything, also if ending one of it fails."""
+        self._endings.close()
+
+
+def connect(
+    server: MySQLServer, account: Account, *, timeout_seconds: float = 10
+) -> pymysql.connections.Connection[DictCursor]:
+    """A session over TCP, autocommit on; the caller closes it (``with connect(…) as connection``)."""
+    return pymysql.connect(
+        host=server.host,
+        port=server.port,
+        user=account.user,
+        password=account.password,
+        autocommit=True,
+        ssl_disabled=True,  # takes 40 ms otherwise
+        cursorclass=DictCursor,
+        connect_timeout=math.ceil(timeout_seconds),
+        read_timeout=timeout_seconds,
+        write_timeout=timeout_seconds,
+    )
 
 
 class StandaloneServer(MySQLServer):
@@ -87,6 +155,10 @@ class StandaloneServer(MySQLServer):
     def __init__(self, mysqld: Mysqld, folder: Path, options: Options | None = None) -> None:
         super().__init__(mysqld, folder, options, die_with_parent=True)
         self.password = secrets.token_urlsafe(12)
+
+    @property
+    def account(self) -> Account:
+        return Account(self.user, self.password)
 
     def set_up(self) -> StandaloneServer:
         """Start it for the first time."""
