@@ -15,9 +15,13 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError,
 from actors.names import NAMESPACE
 from services.node_view import OutcomeUnknownError, UnavailableError
 
-__all__ = ["Peer", "create", "end", "exists"]
+__all__ = ["NoAnswerError", "Peer", "create", "end"]
 
 _GCS_SECONDS = 5.0  # finding, creating or ending an actor
+
+
+class NoAnswerError(OutcomeUnknownError):
+    """The actor is there and did not answer in time: it hangs, or is busy for too long."""
 
 
 class Peer:
@@ -34,7 +38,7 @@ class Peer:
             reference = getattr(handle, method).remote(*arguments)
             return await asyncio.wait_for(asyncio.wrap_future(reference.future()), timeout)
         except asyncio.TimeoutError:
-            raise OutcomeUnknownError(f"{self.name} did not answer within {timeout:g} s") from None
+            raise NoAnswerError(f"{self.name} did not answer within {timeout:g} s") from None
         except ActorDiedError:
             self._handle = None
             raise UnavailableError(f"{self.name} is not running") from None
@@ -67,16 +71,6 @@ async def create(actor_class: type, options: dict[str, Any], *arguments: Any) ->
         await asyncio.wait_for(asyncio.to_thread(remote.remote, *arguments), _GCS_SECONDS)
     except asyncio.TimeoutError:
         raise UnavailableError(f"Ray did not start {options['name']} within {_GCS_SECONDS:g} s") from None
-
-
-async def exists(name: str) -> bool:
-    try:
-        await asyncio.wait_for(asyncio.to_thread(ray.get_actor, name, NAMESPACE), _GCS_SECONDS)
-    except ValueError:
-        return False
-    except asyncio.TimeoutError:
-        raise UnavailableError("Ray does not answer") from None
-    return True
 
 
 async def end(name: str, *, restart: bool = False) -> None:

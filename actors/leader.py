@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -20,6 +20,7 @@ from actors.handles import Peer, create
 from actors.leadership import Lead
 from actors.names import GATEWAY, TOPOLOGY, head_options
 from actors.spec import Configuration, NodeSpec, last_good_path
+from actors.supervision import watch_over
 from actors.tasks import Periodic
 from services.config import Settings
 from services.election.clock import boottime
@@ -31,7 +32,6 @@ from services.mysql.session import Mandate
 from services.node_view import (
     NodeError,
     NotLeaderError,
-    OutcomeUnknownError,
     RefusedError,
     UnavailableError,
 )
@@ -294,13 +294,17 @@ class LeaderActor:
     async def _watch_topology(self) -> None:
         from actors.topology import TopologyActor
 
-        patience = float(self._settings.RestartLeaderAfterSeconds)
-        try:
-            await self._topology.call("ping", timeout=patience)
-        except UnavailableError:
-            if not self._stopping:
-                await create(TopologyActor, head_options(TOPOLOGY), self._spec)
-        except OutcomeUnknownError as error:
-            if "did not answer" in str(error) and not self._stopping:
-                _log.error("topology is hung: ending it", at=time.time())
-                end_holder(self._settings.node_directory() / "topology.lock")
+        if self._stopping:
+            return
+        settings = self._settings
+        lock = settings.node_directory() / "topology.lock"
+
+        async def end_it() -> None:
+            _log.error("topology is hung: ending it", pid=end_holder(lock))
+
+        await watch_over(
+            self._topology,
+            patience=float(settings.RestartLeaderAfterSeconds),
+            start=partial(create, TopologyActor, head_options(TOPOLOGY), self._spec),
+            replace=end_it,
+        )

@@ -12,16 +12,18 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 
 from actors.gateway import Gateway, Push
 from actors.handles import Peer, create, end
-from actors.names import GATEWAY, LEADER, head_options, probe_assignments, probe_options
-from actors.probe import Assignment, Probe
+from actors.names import GATEWAY, LEADER, head_options
+from actors.probe import Assignment
+from actors.probe_set import ProbeSet
 from actors.spec import Configuration, NodeSpec, last_good_path
+from actors.supervision import watch_over
 from actors.tasks import Periodic
 from services.analysis import ReplicationAnalysis
 from services.config import Settings
@@ -52,7 +54,6 @@ __all__ = ["TopologyActor"]
 _PUSH_SECONDS = 2.0
 _SOON_SECONDS = 0.05  # changes are gathered for so long before they are pushed to the gateway
 _EVENTS_WAITING = 1000
-_LOOK_SECONDS = 2.0
 _log = structlog.get_logger(__name__)
 
 
@@ -65,14 +66,13 @@ class TopologyActor:
         self._configuration: Configuration | None = None
         self._registry: Registry | None = None
         self._durable: Durable | None = None
-        self._probes: dict[str, tuple[InstanceKey, ...]] = {}
-        self._peers: dict[str, Peer] = {}
-        self._reported_at: dict[str, float] = {}
+        self._probes = ProbeSet(self._assignment)
         self._leader = Peer(LEADER)
         self._gateway = Peer(GATEWAY)
         self._events: deque[tuple[str, str, str, InstanceKey, str]] = deque(maxlen=_EVENTS_WAITING)
         self._dirty = asyncio.Event()
         self._told: dict[str, tuple[float, object]] = {}
+        self._codes: dict[InstanceKey, str] = {}
         self._stopping = False
         self._periodic = Periodic()
         self._main_task = asyncio.ensure_future(self._main())
@@ -136,7 +136,7 @@ class TopologyActor:
         """End the probes, write what waits, and watch over nobody any more."""
         self._stopping = True
         self._periodic.stop()
-        await asyncio.gather(*(end(name) for name in self._probes), return_exceptions=True)
+        await self._probes.end_all()
         if self._durable is not None:
             await self._durable.close()
 
@@ -158,7 +158,7 @@ class TopologyActor:
     async def assignment(self, name: str) -> Assignment | None:
         """What a probe that has just (re)started is to watch; None if it is not wanted (yet)."""
         self._ready()
-        return self._assignment(self._probes[name]) if name in self._probes else None
+        return self._probes.assignment_of(name)
 
     def _assignment(self, keys: tuple[InstanceKey, ...]) -> Assignment:
         settings = self._settings
@@ -166,29 +166,12 @@ class TopologyActor:
         return Assignment(login(settings), watch_policy(settings), keys, deposed & frozenset(keys))
 
     async def _arrange_probes(self) -> None:
-        """Have exactly the probes that the known instances need."""
-        wanted = probe_assignments(self._ready().instances, self._settings.ProbeActorsMax)
-        gone = set(self._probes) - set(wanted)
-        changed = [name for name, keys in wanted.items() if self._probes.get(name) != keys]
-        self._probes = wanted
-        for name in gone:
-            self._peers.pop(name, None)
-            self._reported_at.pop(name, None)
-            await end(name)
-        for name in changed:
-            self._reported_at[name] = time.monotonic()
-            label = name.partition(":")[2]
-            await create(Probe, probe_options(name), name, label)
-            self._peers[name] = Peer(name)
-        for name in changed:
-            # One that lives already (we were restarted) is told; a new one asks by itself.
-            with contextlib.suppress(NodeError):
-                await self._peers[name].call("assign", self._assignment(wanted[name]), timeout=_LOOK_SECONDS)
+        await self._probes.arrange(self._ready().instances, self._settings.ProbeActorsMax)
 
     async def report(self, name: str, observations: list[Observation]) -> None:
         """A probe's news. Idempotent: merging the same observation twice changes nothing."""
         registry = self._ready()
-        self._reported_at[name] = time.monotonic()
+        self._probes.reported(name)
         changes = registry.observe(observations, now=time.monotonic(), utc=utc_now())
         await self._act_on(changes)
 
@@ -204,7 +187,7 @@ class TopologyActor:
         if changes.significant:
             self._analyse()
         if changes.look_at:
-            await self._look(changes.look_at, burst=True)
+            await self._probes.look(changes.look_at, burst=True)
         if changes.found:
             for key in sorted(changes.found):
                 self._event("discovered", f"found {key}", key, "")
@@ -220,15 +203,6 @@ class TopologyActor:
         """Rule 12: a deposed master that answers is handed to the Leader, which fences it first of all."""
         with contextlib.suppress(NodeError):
             await self._leader.call("meet_deposed", instance, timeout=_PUSH_SECONDS)
-
-    async def _look(self, keys: Iterable[InstanceKey], *, burst: bool) -> None:
-        wanted = set(keys)
-        calls = []
-        for name, watched in self._probes.items():
-            mine = [key for key in watched if key in wanted]
-            if mine and name in self._peers:
-                calls.append(self._peers[name].call("look", mine, burst, timeout=_LOOK_SECONDS))
-        await asyncio.gather(*calls, return_exceptions=True)
 
     # analysis
 
@@ -253,16 +227,16 @@ class TopologyActor:
             self._periodic.spawn(self._tell_leader(view))
 
     def _report_findings(self, cluster: Cluster, wrong: tuple[ReplicationAnalysis, ...]) -> None:
-        for finding in wrong:
-            if finding.analysis != "NoProblem":
-                reasons = "; ".join(finding.reasons)
-                self._event(
-                    "analysis",
-                    f"{finding.analysis}: {finding.analyzed_instance_key}"
-                    + (f" ({reasons})" if reasons else ""),
-                    finding.analyzed_instance_key,
-                    cluster.name,
-                )
+        """One event when a server gets another code; the reasons may change with every check."""
+        codes = {finding.analyzed_instance_key: finding for finding in wrong}
+        for key in cluster.instance_keys:
+            finding = codes.get(key)
+            code = finding.analysis if finding is not None else "NoProblem"
+            if self._codes.get(key, "NoProblem") == code:
+                continue
+            self._codes[key] = code
+            reasons = f" ({'; '.join(finding.reasons)})" if finding is not None and finding.reasons else ""
+            self._event("analysis", f"{code}: {key}{reasons}", key, cluster.name)
 
     async def _tell_leader(self, view: ClusterView) -> None:
         with contextlib.suppress(NodeError):
@@ -334,11 +308,8 @@ class TopologyActor:
     async def changed(self, keys: list[InstanceKey]) -> None:
         """These servers were changed: look at them, and dial deposed ones from now on."""
         await self._synchronise()
-        for name, watched in self._probes.items():
-            if set(watched) & set(keys):
-                with contextlib.suppress(NodeError):
-                    await self._peers[name].call("assign", self._assignment(watched), timeout=_LOOK_SECONDS)
-        await self._look(keys, burst=True)
+        await self._probes.renew(keys)
+        await self._probes.look(keys, burst=True)
 
     async def synchronise(self) -> None:
         """Registrations were changed in the store: read them."""
@@ -463,9 +434,7 @@ class TopologyActor:
         for seed in settings.DiscoverySeeds:
             self._take_seed(seed, settings)
         await self._arrange_probes()
-        for name, keys in self._probes.items():
-            with contextlib.suppress(NodeError):
-                await self._peers[name].call("assign", self._assignment(keys), timeout=_LOOK_SECONDS)
+        await self._probes.renew()
 
     # watching over the others
 
@@ -488,33 +457,16 @@ class TopologyActor:
     async def _watch(
         self, peer: Peer, start: Callable[[], Awaitable[None]], replace: Callable[[], Awaitable[None]]
     ) -> None:
-        """A liveness call: who is not there is started, who does not answer in time is ended."""
+        if self._stopping:
+            return
         patience = float(self._settings.RestartLeaderAfterSeconds)
-        try:
-            await peer.call("ping", timeout=patience)
-        except UnavailableError:
-            if not self._stopping:
-                await start()
-        except OutcomeUnknownError as error:
-            if "did not answer" in str(error) and not self._stopping:
-                self._event("supervision", f"{peer.name} is hung: ending it", NO_KEY, "")
-                await replace()
+        if await watch_over(peer, patience=patience, start=start, replace=replace):
+            self._event("supervision", f"{peer.name} did not answer for {patience:g} s: ended", NO_KEY, "")
 
     async def _end_process(self, lock: str) -> None:
         end_holder(self._settings.node_directory() / lock)
 
     async def _watch_probes(self) -> None:
         settings = self._settings
-        patience = 2.0 * settings.InstancePollSeconds + settings.MySQLDiscoveryReadTimeoutSeconds + 5.0
-        late = [
-            name
-            for name, at in self._reported_at.items()
-            if name in self._probes and time.monotonic() - at > patience
-        ]
-        for name in late:
-            self._reported_at[name] = time.monotonic()
-            await self._watch(
-                self._peers[name],
-                lambda name=name: create(Probe, probe_options(name), name, name.partition(":")[2]),  # type: ignore[misc]
-                lambda name=name: end(name, restart=True),  # type: ignore[misc]
-            )
+        silence = 2.0 * settings.InstancePollSeconds + settings.MySQLDiscoveryReadTimeoutSeconds + 5.0
+        await self._probes.watch(silence, float(settings.RestartLeaderAfterSeconds))

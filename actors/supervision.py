@@ -1,0 +1,34 @@
+"""Watching over another actor: who is not there is started, who hangs is ended.
+
+Ray restarts an actor whose process has died. It does not notice one that was stopped, and does not
+recreate one that it has given up: that is what this is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from actors.handles import NoAnswerError, Peer
+from services.node_view import OutcomeUnknownError, UnavailableError
+
+__all__ = ["watch_over"]
+
+
+async def watch_over(
+    peer: Peer,
+    *,
+    patience: float,
+    start: Callable[[], Awaitable[None]],
+    replace: Callable[[], Awaitable[None]],
+) -> bool:
+    """One liveness call of ``patience`` seconds. True if the actor was found to hang and was ended."""
+    try:
+        await peer.call("ping", timeout=patience)
+    except UnavailableError:
+        await start()
+    except NoAnswerError:
+        await replace()
+        return True
+    except OutcomeUnknownError:  # Ray is restarting it
+        return False
+    return False

@@ -1,0 +1,270 @@
+"""Benchmarks on real servers; run by scripts/bench.
+
+failover: a 1+3 topology with lossless semi-sync and a client that writes all the time. The master is killed
+(SIGKILL); measured from there: until another server has acknowledged a write, until all remaining replicas
+receive from it; and how many acknowledged writes are missing at the end. Each round kills two masters in a
+row, so that the second failover shows whether the first left things protected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pymysql
+
+from services.sandbox.binaries import find_mysqld
+from services.sandbox.ports import free_port
+from services.sandbox.server import MySQLServer
+from services.sandbox.topology import MySQLTopology, TopologySpec
+
+_WRITE = "INSERT INTO app.acknowledged (id) VALUES (%s)"
+_LIMIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Failover:
+    """Seconds from the kill, and what was lost."""
+
+    write: float
+    replicas: float
+    missing: int
+    acknowledged: int
+
+
+class Writer:
+    """A client that writes to whichever server takes it, and notes what was acknowledged."""
+
+    def __init__(self, servers: list[MySQLServer], user: str, password: str) -> None:
+        self._servers = servers
+        self._login = (user, password)
+        self._stop = threading.Event()
+        self._connections: dict[int, pymysql.Connection] = {}
+        self.acknowledged: dict[int, int] = {}  # row -> port of the server that acknowledged it
+        self.first_at: dict[int, float] = {}  # port -> when it acknowledged its first write
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        for connection in self._connections.values():
+            with contextlib.suppress(pymysql.Error):
+                connection.close()
+
+    def _run(self) -> None:
+        row, current = 0, self._servers[0]
+        while not self._stop.is_set():
+            row += 1  # never used twice: one that failed may have been committed
+            if self._write(current, row):
+                self.acknowledged[row] = current.port
+                self.first_at.setdefault(current.port, time.perf_counter())
+                time.sleep(0.001)
+                continue
+            others = [server for server in self._servers if server is not current]
+            current = others[row % len(others)]
+            time.sleep(0.0005)
+
+    def _write(self, server: MySQLServer, row: int) -> bool:
+        try:
+            connection = self._connections.get(server.port)
+            if connection is None:
+                connection = pymysql.connect(
+                    host="127.0.0.1", port=server.port, user=self._login[0], password=self._login[1],
+                    autocommit=True, connect_timeout=1, read_timeout=10, ssl_disabled=True,
+                )  # fmt: skip
+                self._connections[server.port] = connection
+            with connection.cursor() as cursor:
+                cursor.execute(_WRITE, (row,))
+        except (pymysql.Error, OSError) as error:
+            if not (error.args and error.args[0] in (1290, 1836)):  # read-only: the connection is fine
+                self._connections.pop(server.port, None)
+            return False
+        return True
+
+
+class Service:
+    """``orchestray serve`` with the defaults that matter, on a free port."""
+
+    def __init__(self, folder: Path, settings: dict[str, object]) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        config = folder / "orchestray.json"
+        config.write_text(
+            json.dumps(
+                {
+                    "BackendDB": "sqlite",
+                    "SQLite3DataFile": str(folder / "orchestray.db"),
+                    "ListenAddress": self.url.removeprefix("http://"),
+                    "RecoverMasterClusterFilters": ["*"],
+                    "RecoveryPeriodBlockSeconds": 1,
+                    **settings,
+                }
+            )
+        )
+        config.chmod(0o600)
+        self._log = (folder / "serve.log").open("w+b")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "api.cli.main", "serve", "--config", str(config)],
+            stdout=self._log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        wait_for("the API", lambda: self.get("lb-check") == "OK")
+
+    def get(self, path: str) -> object:
+        with urllib.request.urlopen(f"{self.url}/api/{path}", timeout=20) as reply:
+            return json.load(reply)
+
+    def said(self) -> str:
+        """What it has printed so far."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(30)
+        self._log.close()
+
+
+def wait_for(what: str, condition: Callable[[], bool], pause: float = 0.05) -> float:
+    """Wait until it holds; the moment at which it was seen to. Ends the benchmark if it does not."""
+    deadline = time.perf_counter() + _LIMIT_SECONDS
+    while time.perf_counter() < deadline:
+        with contextlib.suppress(OSError, ValueError, KeyError, pymysql.Error):
+            if condition():
+                return time.perf_counter()
+        time.sleep(pause)
+    sys.exit(f"bench: {what} did not come within {_LIMIT_SECONDS:g} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench")
+    commands = parser.add_subparsers(dest="command", required=True)
+    failover = commands.add_parser("failover", help="kill masters and measure")
+    failover.add_argument("--rounds", type=int, default=10, metavar="N")
+    failover.add_argument("--poll-seconds", type=int, default=5, help="InstancePollSeconds (5)")
+    arguments = parser.parse_args()
+    failovers = list(run_failovers(arguments.rounds, arguments.poll_seconds))
+    report(failovers)
+    sys.exit(1 if any(one.missing for one in failovers) else 0)
+
+
+def run_failovers(rounds: int, poll_seconds: int) -> Iterator[Failover]:
+    mysqld = find_mysqld()
+    for number in range(1, rounds + 1):
+        with tempfile.TemporaryDirectory(prefix="ob-", dir="/tmp") as name:
+            topology = MySQLTopology(
+                mysqld, Path(name) / "t", TopologySpec(semi_sync="lossless"), die_with_parent=True
+            )
+            try:
+                topology.start()
+                yield from one_round(number, topology, Path(name), poll_seconds)
+            finally:
+                topology.stop()
+
+
+def one_round(number: int, topology: MySQLTopology, folder: Path, poll_seconds: int) -> Iterator[Failover]:
+    servers = list(topology.servers)
+    topology.master.execute("CREATE TABLE app.acknowledged (id BIGINT PRIMARY KEY)")
+    account = topology.accounts.orchestray
+    service = Service(
+        folder,
+        {
+            "InstancePollSeconds": poll_seconds,
+            "MySQLTopologyUser": account.user,
+            "MySQLTopologyPassword": account.password,
+            "DiscoverySeeds": [str(topology.master.key)],
+        },
+    )
+    application = topology.accounts.application
+    writer = Writer(servers, application.user, application.password)
+    try:
+        master = topology.master
+        wait_settled(service, master, servers)
+        writer.start()
+        wait_for("the first write", lambda: master.port in writer.first_at)
+        for turn in (1, 2):
+            time.sleep(1.0)
+            others = [server for server in servers if server is not master]
+            killed_at = time.perf_counter()
+            os.kill(master.pid, signal.SIGKILL)
+            wait_for("a write elsewhere", lambda o=others: any(s.port in writer.first_at for s in o), 0.002)
+            successor = next(server for server in others if server.port in writer.first_at)
+            write = writer.first_at[successor.port] - killed_at
+            remaining = [server for server in others if server is not successor]
+            at = wait_for("the replicas", partial(all_receive, remaining, successor), 0.01)
+            servers, master = others, successor
+            wait_settled(service, master, servers)
+            acknowledged = dict(writer.acknowledged)
+            present = {row["id"] for row in master.query("SELECT id FROM app.acknowledged")}
+            missing = sum(row not in present for row in acknowledged)
+            result = Failover(write, at - killed_at, missing, len(acknowledged))
+            print(
+                f"round {number} failover {turn}: write after {result.write:.3f} s, replicas after "
+                f"{result.replicas:.3f} s, {missing} of {len(acknowledged)} acknowledged writes missing",
+                flush=True,
+            )
+            yield result
+    except SystemExit:
+        print(service.said(), file=sys.stderr)
+        raise
+    finally:
+        writer.stop()
+        service.stop()
+
+
+def all_receive(replicas: list[MySQLServer], source: MySQLServer) -> bool:
+    return all(receives(replica, source) for replica in replicas)
+
+
+def receives(replica: MySQLServer, source: MySQLServer) -> bool:
+    row = replica.query("SHOW REPLICA STATUS")[0]
+    return row["Source_Port"] == source.port and row["Replica_IO_Running"] == "Yes"
+
+
+def wait_settled(service: Service, master: MySQLServer, servers: list[MySQLServer]) -> None:
+    """Until the service sees this master and all the others under it, running."""
+
+    def settled() -> bool:
+        cluster = service.get(f"cluster/{master.key}")
+        good = [
+            one
+            for one in cluster
+            if one["IsLastCheckValid"]
+            and (one["Key"]["Port"] == master.port or one["ReplicationIOThreadRuning"])
+        ]
+        return len(good) == len(servers) and all(
+            one["SemiSyncMasterStatus"] for one in good if one["Key"]["Port"] == master.port
+        )
+
+    wait_for(f"the service to see {len(servers)} servers under {master.key}", settled)
+
+
+def report(failovers: list[Failover]) -> None:
+    rows = {
+        "write accepted elsewhere, s": [one.write for one in failovers],
+        "all replicas under it, s": [one.replicas for one in failovers],
+        "acknowledged writes missing": [float(one.missing) for one in failovers],
+    }
+    print(f"\n{len(failovers)} failovers{'':<22}{'min':>8}{'median':>8}{'max':>8}")
+    for name, values in rows.items():
+        figures = (min(values), statistics.median(values), max(values))
+        print(f"{name:<34}" + "".join(f"{figure:>8.3f}" for figure in figures))
+
+
+if __name__ == "__main__":
+    main()
