@@ -154,7 +154,7 @@ def status_to_wire(status: NodeStatus, configuration_warnings: Sequence[str]) ->
         "RaftLeaderURI": "",
         "RaftAdvertise": "",
         "RaftHealthyMembers": None,
-        "Warnings": [*configuration_warnings, *status.warnings],
+        "Warnings": list(dict.fromkeys([*configuration_warnings, *status.warnings])),
     }
 
 

@@ -104,6 +104,11 @@ class Call:
         made_of = (self.topology, self.node.analysis, self.settings)
         return cached(self.request, self.api.cache.get(made_of, key, build))
 
+    def cached_ok(self, key: Hashable, message: str, build: Callable[[], Any]) -> Response:
+        """The same in an envelope; the message must be the same for the same key."""
+        message = self.api.message_prefix + message
+        return self.cached(key, lambda: {"Code": "OK", "Message": message, "Details": build()})
+
     def key(self, host: str, port: str) -> InstanceKey:
         """The instance that is meant by ``:host/:port``; part of a host name is enough.
 
@@ -151,7 +156,11 @@ class Call:
         )
 
 
-ToCall = Annotated[Call, Depends(Call)]
+async def _call(request: Request) -> Call:
+    return Call(request)  # a class as dependency would be run in a thread
+
+
+ToCall = Annotated[Call, Depends(_call)]
 
 
 async def _may_change(call: ToCall) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
 from starlette.responses import Response
 
@@ -19,7 +20,11 @@ __all__ = ["changes", "reads"]
 reads = reading_router()
 changes = changing_router()
 
-Render = Callable[[Iterable[Instance], RenderPolicy], str]
+
+class Render(Protocol):
+    __name__: str
+
+    def __call__(self, instances: Iterable[Instance], policy: RenderPolicy) -> str: ...
 
 
 @route(reads, "clusters")
@@ -118,8 +123,11 @@ def _members(call: Call, cluster: Cluster) -> Response:
 def _text(call: Call, cluster: Cluster, render: Render) -> Response:
     lag_seconds = call.settings.ReasonableMaintenanceReplicationLagSeconds
     policy = RenderPolicy(reasonable_maintenance_replication_lag_seconds=lag_seconds)
-    text = render(call.topology.instances_of(cluster), policy)
-    return call.ok(f"Topology for cluster {cluster.name}", text)
+    return call.cached_ok(
+        (render.__name__, cluster.name),
+        f"Topology for cluster {cluster.name}",
+        lambda: render(call.topology.instances_of(cluster), policy),
+    )
 
 
 def _writeable_master(call: Call, cluster: Cluster) -> Instance | None:

@@ -27,7 +27,9 @@ _ASKED_TWICE_SECONDS = 60.0
 
 @route(reads, "replication-analysis")
 async def replication_analysis(call: ToCall) -> Response:
-    return _analysis(call, "", lambda entry: True)
+    return call.cached_ok(
+        "replication-analysis", "Analysis", lambda: [analysis_to_wire(entry) for entry in call.node.analysis]
+    )
 
 
 @route(reads, "replication-analysis/:cluster_name")

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -541,12 +542,15 @@ def test_it_starts_fast_and_light() -> None:
         "heavy = {'ray', 'fastapi', 'starlette', 'sqlalchemy', 'pymysql', 'httpx', 'structlog', 'asyncio'}; "
         "print(sorted(heavy & set(sys.modules))); sys.exit(status)"
     )
-    took = []
-    for _ in range(3):
-        began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
-        )
-        took.append(time.monotonic() - began)
-        assert (done.returncode, done.stdout) == (0, "http://a/api\n[]\n"), done.stderr
-    assert min(took) < 0.5
+    before = _children_cpu_seconds()
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "http://a/api\n[]\n"), done.stderr
+    assert _children_cpu_seconds() - before < 0.4
+
+
+def _children_cpu_seconds() -> float:
+    """Not the time on the wall: the machine may be busy with other tests."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
