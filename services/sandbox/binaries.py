@@ -18,7 +18,7 @@ MINIMUM_VERSION = (8, 4)
 
 _SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/mysql/bin")  # not on every user's PATH
 _ASK_VERSION_SECONDS = 30
-_FETCH_SECONDS = 900
+_FETCH_SECONDS = 2000  # more than the installer allows itself
 _INSTALLER = Path(__file__).resolve().parents[2] / "scripts" / "install-mysql"
 _MEND = "install a mysqld and put it on PATH"
 
@@ -59,8 +59,8 @@ def find_mysqld() -> Mysqld:
         if isinstance(found, Mysqld):
             return found
         refused.append(found)
-    else:
-        refused.append("none is on PATH")
+    elif not refused:
+        refused.append(f"none is on PATH, and none in {unpacked.parent}")
     raise BinaryNotFoundError(f"no MySQL server to run: {'; '.join(refused)}. To mend it, {_MEND}")
 
 
