@@ -18,6 +18,7 @@ import structlog
 
 from actors.handles import Peer
 from actors.leadership import Lead
+from actors.logs import configure_logging
 from actors.names import LEADER, TOPOLOGY
 from actors.spec import Configuration, NodeSpec, last_good_path
 from actors.tasks import Periodic
@@ -212,6 +213,7 @@ class Gateway:
     """See the module."""
 
     def __init__(self, spec: NodeSpec) -> None:
+        configure_logging()
         self._spec = spec
         self._state = "is starting"
         self._node: GatewayNode | None = None

@@ -18,6 +18,7 @@ import structlog
 
 from actors.handles import Peer, create
 from actors.leadership import Lead
+from actors.logs import configure_logging
 from actors.names import GATEWAY, TOPOLOGY, head_options
 from actors.spec import Configuration, NodeSpec, last_good_path
 from actors.supervision import watch_over
@@ -77,6 +78,7 @@ class LeaderActor:
     """See the module. Calls made before it is ready raise UnavailableError."""
 
     def __init__(self, spec: NodeSpec) -> None:
+        configure_logging()
         self._spec = spec
         self._state = "is starting"
         self._topology = Peer(TOPOLOGY)

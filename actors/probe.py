@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from actors.handles import Peer
+from actors.logs import configure_logging
 from actors.names import TOPOLOGY
 from services.mysql.connection import Login
 from services.mysql.watcher import Watcher, WatchPolicy
@@ -42,6 +43,7 @@ class Probe:
     """``name`` is its name in Ray, ``label`` what the dashboard shows."""
 
     def __init__(self, name: str, label: str) -> None:
+        configure_logging()
         self._name = name
         self._label = label
         self._topology = Peer(TOPOLOGY)

@@ -19,6 +19,7 @@ import structlog
 
 from actors.gateway import Gateway, Push
 from actors.handles import Peer, create, end
+from actors.logs import configure_logging
 from actors.names import GATEWAY, LEADER, head_options
 from actors.probe import Assignment
 from actors.probe_set import ProbeSet
@@ -61,6 +62,7 @@ class TopologyActor:
     """See the module. Calls made before it is ready raise UnavailableError."""
 
     def __init__(self, spec: NodeSpec) -> None:
+        configure_logging()
         self._spec = spec
         self._state = "is starting"
         self._configuration: Configuration | None = None
