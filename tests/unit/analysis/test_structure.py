@@ -95,6 +95,14 @@ def test_a_read_only_master() -> None:
             {
                 "semi_sync_master_status": False,
                 "semi_sync_master_wait_count": 1,
+                "semi_sync_master_enabled": False,
+            },
+            False,
+        ),
+        (
+            {
+                "semi_sync_master_status": False,
+                "semi_sync_master_wait_count": 1,
                 "semi_sync_master_clients": 1,
             },
             False,
@@ -104,6 +112,18 @@ def test_a_read_only_master() -> None:
 def test_semi_sync_fell_back_for_want_of_replicas(facts: dict[str, Any], is_found: bool) -> None:
     found = structure(server("m", "", SEMI_SYNC, facts), server("a", "m"))
     assert found == ({"m": ["NotEnoughValidSemiSyncReplicasStructureWarning"]} if is_found else {})
+
+
+def test_only_gtid_findings_speak_of_intermediate_masters() -> None:
+    by_position = {"using_oracle_gtid": False, "log_bin_enabled": False}
+    semi_sync = {"semi_sync_master_enabled": True, "semi_sync_master_wait_count": 1}
+
+    def below(*replicas: dict[str, Any]) -> dict[str, list[str]]:
+        lower = [server(f"r{number}", "i", facts) for number, facts in enumerate(replicas)]
+        return structure(server("m"), server("i", "m", semi_sync), *lower)
+
+    assert below(by_position, by_position) == {}
+    assert below({"binlog_format": "STATEMENT"}, {"binlog_format": "MIXED"}, {"version": "8.0.40"}) == {}
 
 
 def test_several_are_listed_in_the_order_of_the_reference() -> None:
