@@ -6,13 +6,12 @@ a tenth of a second.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from api.cli.client_commands import COMMANDS, Command, path_of
+from api.cli.client_commands import COMMANDS, Command, may_change, one_line, path_of
 from api.cli.client_http import Api, choose_api
 from api.cli.client_options import OPTION_HELP, ClientError, Options, parse
 
@@ -47,7 +46,7 @@ def _run(options: Options) -> int:
     if not name:
         raise ClientError("No command given. Use -c <command>; for the list: -h")
     if name not in COMMANDS and name not in ("api", "which-api"):
-        raise ClientError(f"Unsupported command {options.command}")
+        raise ClientError(f"Unsupported command {name}")
     if name == "api" and not options.path:
         raise ClientError("path must be provided")
     command = COMMANDS.get(name)
@@ -62,12 +61,12 @@ def _run(options: Options) -> int:
 
 def _call(api: Api, command: Command, path: str) -> int:
     if command.asks_leader:
-        state, _ = api.get("raft-state")
+        state = api.get("raft-state")
         if _is_error(state):
             return _fail(state)
         if "Leader" not in str(state):
             raise ClientError("Cannot determine raft state")
-    response, _ = api.get(path, changes=command.changes)
+    response = api.get(path, changes=command.changes)
     if _is_error(response):
         return _fail(response)
     try:
@@ -78,9 +77,9 @@ def _call(api: Api, command: Command, path: str) -> int:
 
 
 def _call_any(api: Api, path: str) -> int:
-    """``-c api``: the whole response, an error too. What it changes, if anything, is not known."""
-    response, text = api.get(path, changes=True)
-    _print([text if text == text.strip() and "\n" not in text else _compact(response)])
+    """``-c api``: the whole response, an error too."""
+    response = api.get(path, changes=may_change(path))
+    _print([one_line(response)])
     return 1 if _is_error(response) else 0
 
 
@@ -92,12 +91,8 @@ def _fail(response: Any) -> int:
     """Show an enveloped error: its message in one line without single quotes, its details as JSON."""
     _complain(" ".join(str(response.get("Message", "")).replace("'", "").split()))
     if response.get("Details") is not None:
-        _print([_compact(response["Details"])])
+        _print([one_line(response["Details"])])
     return 1
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _help() -> Iterable[str]:

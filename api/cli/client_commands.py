@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from api.cli.client_options import ClientError, Options
 
-__all__ = ["COMMANDS", "Command", "path_of"]
+__all__ = ["COMMANDS", "Command", "may_change", "one_line", "path_of"]
 
 Printer = Callable[[Any], Iterator[str]]
 """Takes the whole response (of an envelope the whole too) and gives the lines to print."""
@@ -55,7 +55,13 @@ def _list(value: Any) -> list[Any]:
 
 def _raw(value: Any) -> str:
     """As ``jq -r``: a text without quotes, all else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return value if isinstance(value, str) else one_line(value)
+
+
+def one_line(value: Any) -> str:
+    """JSON as the old client's shell echoes it: jq's lines, with one blank for each line break."""
+    lines = json.dumps(value, indent=2, ensure_ascii=False).splitlines()
+    return " ".join(line.strip() for line in lines)
 
 
 def _nothing(_response: Any) -> Iterator[str]:
@@ -314,6 +320,18 @@ _TABLE = (
 )
 
 COMMANDS: Mapping[str, Command] = {name: command for command in _TABLE for name in command.names}
+
+
+_READS = frozenset(
+    {command.path.partition("/")[0].partition("?")[0] for command in _TABLE if not command.changes}
+    | {"audit", "audit-failure-detection", "audit-recovery", "audit-recovery-steps", "blocked-recoveries"}
+    | {"clusters", "events", "health", "leader-check", "problems"}
+)
+
+
+def may_change(path: str) -> bool:
+    """Whether asking for this path may alter something: what is not known to only read may."""
+    return path.strip("/").partition("/")[0].partition("?")[0] not in _READS
 
 
 def path_of(command: Command, options: Options) -> str:

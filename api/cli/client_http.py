@@ -52,8 +52,8 @@ class Api:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def get(self, path: str, *, changes: bool = False) -> tuple[Any, str]:
-        """The reply to ``GET <api>/<path>`` as parsed JSON and as text, whatever its HTTP status.
+    def get(self, path: str, *, changes: bool = False) -> Any:
+        """The reply to ``GET <api>/<path>``, parsed, whatever its HTTP status.
 
         What is not JSON, or no reply, is tried again after a pause, except a change that may have been
         carried out. Raises ClientError when there is none in the end.
@@ -71,15 +71,14 @@ class Api:
                 if status == http.HTTPStatus.UNAUTHORIZED:
                     raise _denied(self.url)
                 with contextlib.suppress(ValueError):
-                    text = body.decode()
-                    return json.loads(text), text
+                    return json.loads(body)
                 if changes and status in _UNCLEAR:
                     raise self._outcome_unknown(path, f"HTTP status {status}")
             if time.monotonic() + pause_seconds > last_start:
                 break
             time.sleep(pause_seconds)
         raise ClientError(
-            f"Cannot access orchestrator at {masked(self.url)}. "
+            f"Cannot access orchestrator at {masked(self.url)}.  "
             "Check ORCHESTRATOR_API is configured correctly and orchestrator is running"
         )
 

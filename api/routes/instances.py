@@ -54,7 +54,8 @@ async def instance_replicas(call: ToCall, host: str, port: str) -> Response:
 
 @route(reads, "search/:text", "search")
 async def search(call: ToCall) -> Response:
-    text = call.param("text") or call.query("s")
+    # orchestrator-client ends the text with an encoded newline.
+    text = (call.param("text") or call.query("s")).strip()
     folded = text.casefold()
 
     def fits(candidate: Instance) -> bool:

@@ -372,7 +372,7 @@ async def test_acknowledging_forms(
 
 
 async def test_acknowledging_all(three: list[Recovery], http: httpx.AsyncClient) -> None:
-    reply = (await http.get("/api/ack-all-recoveries?comment=all%20seen")).json()
+    reply = (await http.get("/api/ack-all-recoveries?comment=all%20seen%0A")).json()
     assert (reply["Code"], reply["Details"]) == ("OK", "all seen")
     assert set((await acknowledged(http)).values()) == {True}
     [newest, *_] = await listed(http, "audit-recovery")
@@ -390,7 +390,7 @@ async def test_acknowledging_all(three: list[Recovery], http: httpx.AsyncClient)
         "ack-recovery/instance/a/1",
     ],
 )
-@pytest.mark.parametrize("query", ["", "?comment=", "?comment=%20%09"])
+@pytest.mark.parametrize("query", ["", "?comment=", "?comment=%20%0A"])
 async def test_a_comment_is_needed(
     three: list[Recovery], http: httpx.AsyncClient, path: str, query: str
 ) -> None:

@@ -97,6 +97,10 @@ async def test_search(http: httpx.AsyncClient, text: str, found: list[InstanceKe
         assert keys_of(await http.get(f"/api/search/{text}")) == found
 
 
+async def test_search_ignores_the_newline_that_the_old_client_sends(http: httpx.AsyncClient) -> None:
+    assert keys_of(await http.get("/api/search?s=users.example%0A")) == [ALONE]
+
+
 async def test_search_finds_a_server_id_only_whole(node: MemoryNode, http: httpx.AsyncClient) -> None:
     node.show([master(InstanceKey("a", 1), server_id=4711), master(InstanceKey("b", 2), server_id=47)])
     assert keys_of(await http.get("/api/search/47")) == [InstanceKey("b", 2)]
