@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request
@@ -78,7 +79,11 @@ class Call:
         self.api = api
         self.node = api.node
         self.settings: Settings = api.node.settings
-        self.topology: Topology = api.node.topology
+
+    @cached_property
+    def topology(self) -> Topology:
+        """One snapshot for the whole call, and none for calls that need none."""
+        return self.node.topology
 
     @property
     def caller(self) -> Caller:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 
 from services.config import ConfigurationError
-from services.node_view import EventLog, RefusedError
+from services.node_view import EventLog, RefusedError, UnavailableError
+from services.topology.tree import Topology
+from tests.unit.api.app_client import client_of, memory_node
 from tests.unit.api.memory_node import TOKEN, M, MemoryNode
 
 AT = "2026-11-22T20:46:24Z"
@@ -70,6 +73,26 @@ async def test_lb_check_is_always_ok(node: MemoryNode, http: httpx.AsyncClient, 
     node.error, node.is_leader = "broken", False
     reply = await http.get(f"/api/{path}")
     assert (reply.status_code, reply.text) == (200, '"OK"')
+
+
+async def test_a_node_without_a_view_still_answers_its_checks(tmp_path: Path) -> None:
+    class Blind(MemoryNode):
+        @property  # type: ignore[override]
+        def topology(self) -> Topology:
+            raise UnavailableError("this node has no view of the topology yet")
+
+        @topology.setter
+        def topology(self, _: Topology) -> None:
+            pass
+
+    async with memory_node(tmp_path) as sighted, client_of(Blind(sighted.store)) as http:
+        for path in ("lb-check", "leader-check", "health"):
+            assert (await http.get(f"/api/{path}")).status_code == 200, path
+        reply = await http.get("/api/clusters")
+        assert (reply.status_code, reply.json()["Message"]) == (
+            500,
+            "this node has no view of the topology yet",
+        )
 
 
 @pytest.mark.parametrize("path", ["leader-check", "leader-check/503", "routed-leader-check"])
