@@ -273,10 +273,12 @@ class LeaderActor:
         await self._tell(self._topology, "synchronise")
 
     async def set_global_recoveries(self, enabled: bool) -> None:
-        registrations = self._acting()[0].registrations
+        store, coordinator = self._acting()
+        registrations = store.registrations
         await self._stored(
             registrations.enable_recoveries() if enabled else registrations.disable_recoveries()
         )
+        await self._stored(coordinator.synchronise())
         self.event("recoveries", f"recoveries globally {'enabled' if enabled else 'disabled'}", NO_KEY, "")
         await self._tell(self._topology, "synchronise")
 

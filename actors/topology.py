@@ -26,7 +26,7 @@ from actors.probe_set import ProbeSet
 from actors.spec import Configuration, NodeSpec, last_good_path
 from actors.supervision import watch_over
 from actors.tasks import Periodic
-from services.analysis import ReplicationAnalysis
+from services.analysis import Emergency, ReplicationAnalysis
 from services.config import Settings
 from services.election.process_lock import ProcessLock, end_holder
 from services.execution.coordinator import ClusterView
@@ -248,7 +248,19 @@ class TopologyActor:
         if self._durable is not None:
             await self._durable.identify(self._ready().topology(time.monotonic()))
         self._analyse()
+        await self._look_closer()
         self._dirty.set()
+
+    async def _look_closer(self) -> None:
+        """A finding that is not decided yet is looked at each second, whatever the poll interval."""
+        topology = self._ready().topology(time.monotonic())
+        undecided = {
+            finding.analyzed_instance_key
+            for finding in self._ready().analysis(time.monotonic())
+            if finding.emergency is not Emergency.NONE and not finding.actionable
+        }
+        near = {replica.key for key in undecided for replica in topology.replicas_of(key)}
+        await self._probes.look(undecided | near, burst=False)
 
     # what the gateway is told
 

@@ -5,17 +5,16 @@ They know nothing of configuration keys; this is the one place where keys and po
 
 from __future__ import annotations
 
-from services.analysis import AnalysisPolicy
-from services.config import Settings, cluster_matches, endpoint_matches, hostname_matches
+from services.config import Settings, endpoint_matches
+from services.deciding_policies import analysis_policy, tree_policy
 from services.execution.environment import Timing
 from services.mysql.connection import Login, TlsFiles
 from services.mysql.watcher import WatchPolicy
 from services.planning.candidates import PromotionPolicy
 from services.registry.registry import RegistryPolicy
 from services.topology.keys import InstanceKey
-from services.topology.tree import TreePolicy
 
-__all__ = ["analysis_policy", "login", "promotion_policy", "registry_policy", "timing", "watch_policy"]
+__all__ = ["login", "promotion_policy", "registry_policy", "timing", "watch_policy"]
 
 
 def login(settings: Settings) -> Login:
@@ -47,33 +46,9 @@ def watch_policy(settings: Settings) -> WatchPolicy:
     )
 
 
-def analysis_policy(settings: Settings, hostname: str = "", token: str = "") -> AnalysisPolicy:
-    return AnalysisPolicy(
-        instance_poll_seconds=settings.InstancePollSeconds,
-        reasonable_instance_check_seconds=settings.ReasonableInstanceCheckSeconds,
-        reasonable_replication_lag_seconds=settings.ReasonableReplicationLagSeconds,
-        reasonable_locked_semi_sync_master_seconds=settings.ReasonableLockedSemiSyncMasterSeconds,
-        reduce_analysis_count=settings.ReduceReplicationAnalysisCount,
-        enforce_exact_semi_sync=settings.EnforceExactSemiSyncReplicas,
-        recover_non_writeable_master=settings.RecoverNonWriteableMaster,
-        ignores_hostname=lambda host: hostname_matches(settings.RecoveryIgnoreHostnameFilters, host),
-        recovers_master=lambda name, alias: cluster_matches(
-            settings.RecoverMasterClusterFilters, name, alias
-        ),
-        recovers_intermediate_master=lambda name, alias: cluster_matches(
-            settings.RecoverIntermediateMasterClusterFilters, name, alias
-        ),
-        processing_node_hostname=hostname,
-        processing_node_token=token,
-    )
-
-
 def registry_policy(settings: Settings, hostname: str = "", token: str = "") -> RegistryPolicy:
     return RegistryPolicy(
-        tree=TreePolicy(
-            instance_poll_seconds=settings.InstancePollSeconds,
-            reasonable_replication_lag_seconds=settings.ReasonableReplicationLagSeconds,
-        ),
+        tree=tree_policy(settings),
         analysis=analysis_policy(settings, hostname, token),
         poll_seconds=float(settings.InstancePollSeconds),
         ignores_host=_host_filter(settings.DiscoveryIgnoreHostnameFilters),

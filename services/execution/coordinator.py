@@ -115,6 +115,7 @@ class Coordinator:
         self._first_seen: dict[InstanceKey, float] = {}
         self._announced: dict[InstanceKey, str] = {}
         self._elected_at = time.monotonic()
+        self._recoveries_enabled = False  # until the store has been asked
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -131,14 +132,15 @@ class Coordinator:
         for finding in view.findings:
             if not finding.actionable or finding.analysis not in RECOVERED_CODES:
                 continue
-            if self._announced.get(finding.analyzed_instance_key) != finding.analysis:
-                self._announced[finding.analyzed_instance_key] = finding.analysis
-                self._in_background(self._detected(view, finding))
             reason = self._why_not(view, finding)
             if reason:
                 _log.debug("not recovering", cluster=view.cluster.name, reason=reason)
-                continue
-            self._start(view, finding, automatic=True)
+            else:
+                self._start(view, finding, automatic=True)
+            if self._announced.get(finding.analyzed_instance_key) != finding.analysis:
+                # After the start: what is urgent is first in the store's queue.
+                self._announced[finding.analyzed_instance_key] = finding.analysis
+                self._in_background(self._detected(view, finding))
         failing = {finding.analyzed_instance_key for finding in view.findings if finding.actionable}
         for key in {instance.key for instance in view.instances} - failing:
             self._first_seen.pop(key, None)
@@ -160,6 +162,7 @@ class Coordinator:
             (not cluster.id, "the cluster has no identity yet"),
             (cluster.id in self._running, "a recovery of the cluster is running"),
             (cluster.is_fragment, "it is what a promotion left behind"),
+            (not self._recoveries_enabled, "recoveries are globally disabled"),
             (finding.skippable_due_to_downtime, "it is downtimed"),
             (
                 not cluster_matches(settings.RecoverMasterClusterFilters, cluster.name, cluster.alias),
@@ -265,9 +268,6 @@ class Coordinator:
     async def _registered(
         self, view: ClusterView, finding: ReplicationAnalysis, mandate: Mandate, automatic: bool
     ) -> Recovery:
-        if automatic and not await self._store.registrations.recoveries_enabled():
-            self._failed(view.cluster.id)
-            raise RecoveryRefusedError("recoveries are globally disabled")
         recovery = Recovery(
             uid=f"{time.time_ns()}:{secrets.token_hex(32)}",
             analysis_entry=_entry(view, finding),
@@ -383,10 +383,15 @@ class Coordinator:
         backoff.failed(time.monotonic(), float(self._settings().RecoveryRetryMaxSeconds))
         return backoff
 
+    async def synchronise(self) -> None:
+        """Read what people switched. Raises StoreError. Called again and again."""
+        self._recoveries_enabled = await self._store.registrations.recoveries_enabled()
+
     async def resume_open(self) -> None:
         """Complete or void what an earlier term, or an interruption, left open. Called again and again."""
         if self._mandate() is None:
             return
+        await self.synchronise()
         for found in await self._store.journal.open_recoveries():
             cluster_id = found.recovery.analysis_entry.cluster_id
             backoff = self._backoff.get(cluster_id)

@@ -21,7 +21,6 @@ from services.execution.errors import (
 )
 from services.execution.executor import Executor, steps_from_json, steps_to_json
 from services.mysql.errors import ConnectError, LostError
-from services.mysql.poll import PolledServer
 from services.planning.candidates import PromotionPolicy
 from services.planning.master_recovery import Frozen, plan_freeze, plan_promotion
 from services.planning.plan import Plan, Refusal, Step, StepKind
@@ -163,12 +162,8 @@ class DeadMasterRecovery:
         )
 
     async def _read(self, replica: Instance) -> Instance:
-        bound = self._env.timing.statement
-        server = await PolledServer.connect(replica.key, self._env.login, timeout=bound)
-        try:
-            return with_registrations(await server.poll(timeout=bound), replica)
-        finally:
-            server.connection.abort()
+        session = await self._env.sessions.on(replica.key)
+        return with_registrations(await session.poll(timeout=self._env.timing.statement), replica)
 
     async def _promote(self, plan: Plan) -> Outcome:
         await self._journal_plan(plan)

@@ -27,6 +27,9 @@ from services.topology.records import JournalEntry, JournalPhase
 
 __all__ = ["Executor", "steps_from_json", "steps_to_json"]
 
+_READS = frozenset({StepKind.VERIFY})
+"""They change nothing, so a crash in the middle of them needs no trace."""
+
 _REPEATABLE_AFTER_LOSS = frozenset(StepKind) - {StepKind.OPEN}
 """Opening is not tried again blindly: a lost session may mean that another term has taken over."""
 
@@ -50,8 +53,9 @@ class Executor:
         return failed
 
     async def _stage(self, steps: list[Step]) -> dict[InstanceKey, str]:
-        intents = [self._entry(step, JournalPhase.INTENT) for step in steps]
-        await self.flush(intents)
+        intents = [self._entry(step, JournalPhase.INTENT) for step in steps if step.kind not in _READS]
+        if intents:
+            await self.flush(intents)
         results = await asyncio.gather(*(self._do(step) for step in steps), return_exceptions=True)
         failed: dict[InstanceKey, str] = {}
         fatal: BaseException | None = None

@@ -12,7 +12,10 @@ from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
 
-__all__ = ["PartialPollError", "PolledServer", "poll_statements"]
+__all__ = ["HELLO", "PartialPollError", "PolledServer", "poll_statements"]
+
+HELLO = "SELECT @@global.version AS version, @@global.performance_schema AS performance_schema"
+"""Asked first on a connection: it decides which statements follow."""
 
 _SEMI_SYNC_VARIABLES = r"SHOW GLOBAL VARIABLES LIKE 'rpl\_semi\_sync\_%'"
 _STATUS = r"SHOW GLOBAL STATUS WHERE Variable_name = 'Uptime' OR Variable_name LIKE 'Rpl\_semi\_sync\_%'"
@@ -60,14 +63,15 @@ class PolledServer:
         """
         connection = await Connection.open(key, login, timeout=timeout)
         try:
-            rows = await connection.query(
-                "SELECT @@global.version AS version, @@global.performance_schema AS performance_schema",
-                timeout=timeout,
-            )
+            rows = await connection.query(HELLO, timeout=timeout)
         except BaseException:
             connection.abort()
             raise
-        hello = rows[0][0]
+        return cls.on(connection, rows[0][0])
+
+    @classmethod
+    def on(cls, connection: Connection, hello: Row) -> PolledServer:
+        """Over a connection that is open already; ``hello`` is the row that ``HELLO`` gave."""
         dialect = dialect_for(str(hello["version"]))
         statements = poll_statements(dialect, performance_schema=str(hello["performance_schema"]) == "1")
         return cls(connection, dialect, statements)

@@ -23,8 +23,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from services.mysql.connection import Connection, Login, Row
-from services.mysql.dialect import Dialect, dialect_for
+from services.mysql.dialect import Dialect
 from services.mysql.errors import ConnectError, LostError, MySQLError, StatementError
+from services.mysql.poll import HELLO, PolledServer
+from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
 
 __all__ = ["ActingSession", "Mandate", "MandateOverError", "NewerTermError", "quoted_host"]
@@ -71,9 +73,10 @@ def quoted_host(host: str) -> str:
 class ActingSession:
     """One term's session on one server. ``close`` gives the locks up."""
 
-    def __init__(self, connection: Connection, dialect: Dialect, mandate: Mandate) -> None:
+    def __init__(self, connection: Connection, server: PolledServer, mandate: Mandate) -> None:
         self.key = connection.key
-        self.dialect = dialect
+        self.dialect: Dialect = server.dialect
+        self._server = server
         self._connection = connection
         self._mandate = mandate
         self._lock = f"orchestray:{mandate.setup}"
@@ -92,11 +95,9 @@ class ActingSession:
             raise MandateOverError(f"{key}: the right to act has ended (term {mandate.term})")
         connection = await Connection.open(key, login, timeout=timeout)
         try:
-            rows = await connection.query(
-                "SET SESSION wait_timeout=1, lock_wait_timeout=1; SELECT @@global.version AS version",
-                timeout=timeout,
-            )
-            session = cls(connection, dialect_for(str(rows[1][0]["version"])), mandate)
+            fences = "SET SESSION wait_timeout=1, lock_wait_timeout=1"
+            rows = await connection.query(f"{fences}; {HELLO}", timeout=timeout)
+            session = cls(connection, PolledServer.on(connection, rows[1][0]), mandate)
             await session._take_locks(timeout)
         except BaseException:
             connection.abort()
@@ -131,6 +132,11 @@ class ActingSession:
         """Rows of one statement that changes nothing."""
         async with self._turn:
             return (await self._connection.query(sql, timeout=timeout))[0]
+
+    async def poll(self, *, timeout: float = 1.0) -> Instance:
+        """Everything that a probe asks. Raises as ``PolledServer.poll``."""
+        async with self._turn:
+            return await self._server.poll(timeout=timeout)
 
     async def act(self, sql: str, *, step: str, timeout: float = 1.0) -> None:
         """Run one changing statement behind the guard. ``timeout`` bounds it, in seconds.

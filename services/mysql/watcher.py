@@ -76,7 +76,8 @@ class Watcher:
 
     def look(self, *, burst: bool = False) -> None:
         """Check at once; with ``burst`` also again shortly after, several times."""
-        self._burst = list(BURST_SECONDS if burst else BURST_SECONDS[:1])
+        if not self._burst:  # looks that are due already are not begun anew
+            self._burst = list(BURST_SECONDS if burst else BURST_SECONDS[:1])
         self._wake.set()
 
     def redial(self, enabled: bool) -> None:

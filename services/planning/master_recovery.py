@@ -142,10 +142,13 @@ def _promotion(
     key = chosen.key
     holders = _holders(chosen, candidates)
     stage = next(stages)
-    add(stage, StepKind.DRAIN, key, "execute all that it retrieved (rule 1)", gtid_set=str(chosen.retrieved))
+    if chosen.undrained:
+        what = f"execute the {chosen.undrained.count} transactions that it retrieved (rule 1)"
+        add(stage, StepKind.DRAIN, key, what, gtid_set=str(chosen.retrieved))
     for holder in holders:
-        what = "execute all that it retrieved, so that the candidate can have it (rules 1, 2)"
-        add(stage, StepKind.DRAIN, holder.key, what, gtid_set=str(holder.retrieved))
+        if holder.undrained:
+            what = "execute all that it retrieved, so that the candidate can have it (rules 1, 2)"
+            add(stage, StepKind.DRAIN, holder.key, what, gtid_set=str(holder.retrieved))
     for holder in holders:
         what = f"replicate from {holder.key} until it has all that this one holds (rule 2)"
         add(
@@ -166,7 +169,7 @@ def _promotion(
             f"semi-sync as on the failed master: {semi_sync.wait_point}, wait count {semi_sync.wait_count}, "
             f"time-out {semi_sync.timeout_ms} ms (rule 11)"
         )
-        add(next(stages), StepKind.SEMI_SYNC_SOURCE, key, what, semi_sync=semi_sync, undo="switch it off")
+        add(stage, StepKind.SEMI_SYNC_SOURCE, key, what, semi_sync=semi_sync, undo="switch it off")
     add(next(stages), StepKind.OPEN, key, "open for writes")
     stage = next(stages)
     add(stage, StepKind.DEPOSE, frozen.failed.key, "remember it as deposed (rule 12)", source=key)

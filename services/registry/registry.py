@@ -172,8 +172,8 @@ class Registry:
 
 
 def _worse(known: Instance, merged: Instance) -> bool:
-    """A check that failed, or a receiver that no longer runs: reasons to look around at once."""
-    if merged.last_check_outcome.is_silence:
+    """It has just fallen silent, or its receiver has just stopped: reasons to look around at once."""
+    if merged.last_check_outcome.is_silence and not known.last_check_outcome.is_silence:
         return True
     return known.receiver_state is ThreadState.RUNNING and merged.receiver_state is not ThreadState.RUNNING
 
