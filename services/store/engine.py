@@ -9,15 +9,17 @@ The rules it keeps:
   their own connections, which can do nothing else; with a write-ahead log they neither wait nor
   make wait, and see what was committed when they began.
 - Every call ends within its limit: SQLite waits at most BUSY_LIMIT_SECONDS for another process; a
-  statement that runs longer is interrupted; a disk that hangs is left to itself. Then whether a
-  write happened is not known (StoreTimeoutError).
+  statement that computes for too long stops itself; a disk that hangs is left to itself, and calls
+  that come meanwhile wait in vain for their turn. A transaction that finds its limit passed rolls
+  back, but one that was committing may have done so: the outcome is not known (StoreTimeoutError).
 - ``synchronous=FULL``: what was committed survives the loss of power.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import math
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -25,6 +27,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from services.store.errors import (
     StoreError,
@@ -41,8 +44,11 @@ T = TypeVar("T")
 
 BUSY_LIMIT_SECONDS = 2.0
 CALL_LIMIT_SECONDS = 5.0
-_INTERRUPT_GRACE_SECONDS = 0.5
+_GRACE_SECONDS = 0.25
+"""What a statement that stops itself has for the way back, before its call gives up."""
 _READERS = 4
+_STEPS_BETWEEN_LOOKS = 10_000  # of SQLite's virtual machine; some tenths of a millisecond
+_WATCH = "watch"
 
 
 def sqlite_url(driver: str, path: str, mode: str) -> URL:
@@ -83,23 +89,21 @@ class Database:
         await asyncio.wait(closing, timeout=CALL_LIMIT_SECONDS)
 
     async def _within(self, lane: _Lane, work: Callable[[Connection], T], limit_seconds: float) -> T:
-        transaction = _Transaction(lane)
-        task = asyncio.create_task(transaction.run(work))
+        limit = _Limit(time.monotonic() + limit_seconds)
+        task = asyncio.create_task(lane.run(work, limit))
         self._under_way.add(task)
         task.add_done_callback(self._ended)
+        # The task is never cancelled: its connection would be lost, and the wait for it not shorter.
         try:
-            done, _ = await asyncio.wait({task}, timeout=limit_seconds)
-            if not done:
-                await transaction.interrupt()
-                done, _ = await asyncio.wait({task}, timeout=_INTERRUPT_GRACE_SECONDS)
+            await asyncio.wait({task}, timeout=limit_seconds + _GRACE_SECONDS)
         except asyncio.CancelledError:
-            await transaction.interrupt()  # nobody waits for it any more: it ends by itself
+            limit.deadline = 0.0  # nobody waits for it any more
             raise
         try:
-            if not done:
-                task.cancel()
-                raise StoreTimeoutError(f"the store {self.path} did not answer within {limit_seconds:g} s")
             result = task.result()
+        except (_TooLateError, asyncio.InvalidStateError):  # the latter: it has no result yet
+            text = f"the store {self.path} did not answer within {limit_seconds:g} s"
+            raise lane.failed(StoreTimeoutError(text)) from None
         except StoreRefusedError:
             lane.last_error = ""
             raise
@@ -107,9 +111,6 @@ class Database:
             raise lane.failed(from_sqlite(error.orig or error, self.path)) from error
         except SQLAlchemyError as error:
             raise lane.failed(StoreUnavailableError(f"the store {self.path} failed: {error}")) from error
-        except StoreError as error:
-            lane.failed(error)
-            raise
         lane.last_error = ""
         return result
 
@@ -127,32 +128,47 @@ class _Lane:
         self.turns = asyncio.Semaphore(width)
         self.last_error = ""
 
+    async def run(self, work: Callable[[Connection], T], limit: _Limit) -> T:
+        async with self.turns:
+            limit.check()
+            async with self.engine.connect() as connection:
+                (await connection.get_raw_connection()).info[_WATCH].limit = limit
+                async with connection.begin():
+                    result = await connection.run_sync(work)
+                    limit.check()
+                return result
+
     def failed(self, error: StoreError) -> StoreError:
         self.last_error = str(error)
         return error
 
 
-class _Transaction:
-    """One transaction under way, that another task can interrupt."""
+class _TooLateError(Exception):
+    """The limit of a transaction has passed; it rolls back."""
 
-    def __init__(self, lane: _Lane) -> None:
-        self._lane = lane
-        self._driver: Any = None
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        async with self._lane.turns, self._lane.engine.connect() as connection:
-            self._driver = (await connection.get_raw_connection()).driver_connection
-            try:
-                async with connection.begin():
-                    return await connection.run_sync(work)
-            finally:
-                self._driver = None
+class _Limit:
+    """Until when one transaction may take, on the monotonic clock."""
 
-    async def interrupt(self) -> None:
-        """Make the statement that runs fail. At once, and of no effect if none does."""
-        if self._driver is not None:
-            with contextlib.suppress(ValueError):  # its connection was closed meanwhile
-                await self._driver.interrupt()
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+
+    def check(self) -> None:
+        if time.monotonic() > self.deadline:
+            raise _TooLateError
+
+
+class _Watch:
+    """Looks at the limit of the transaction that has the connection, in the connection's thread.
+
+    An interruption from outside would be lost if it came between two statements.
+    """
+
+    def __init__(self) -> None:
+        self.limit = _Limit(math.inf)
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self.limit.deadline
 
 
 def _engine(path: str, *, size: int, begin: str, query_only: bool) -> AsyncEngine:
@@ -167,7 +183,11 @@ def _engine(path: str, *, size: int, begin: str, query_only: bool) -> AsyncEngin
     )
 
     @event.listens_for(engine.sync_engine, "connect")
-    def _prepare(dbapi_connection: Any, _record: object) -> None:
+    def _prepare(dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
+        watch = record.info[_WATCH] = _Watch()
+        dbapi_connection.run_async(
+            lambda driver: driver.set_progress_handler(watch.is_over, _STEPS_BETWEEN_LOOKS)
+        )
         cursor = dbapi_connection.cursor()
         for pragma in ("foreign_keys=ON", "synchronous=FULL", f"query_only={'ON' if query_only else 'OFF'}"):
             cursor.execute(f"PRAGMA {pragma}")
