@@ -77,8 +77,7 @@ class Writer:
                 self.first_at.setdefault(current.port, time.perf_counter())
                 time.sleep(0.001)
                 continue
-            others = [server for server in self._servers if server is not current]
-            current = others[row % len(others)]
+            current = self._servers[(self._servers.index(current) + 1) % len(self._servers)]
             time.sleep(0.0005)
 
     def _write(self, server: MySQLServer, row: int) -> bool:
@@ -221,6 +220,8 @@ def one_round(number: int, topology: MySQLTopology, folder: Path, poll_seconds: 
             yield result
     except SystemExit:
         print(service.said(), file=sys.stderr)
+        for server in topology.servers:
+            describe(server)
         raise
     finally:
         writer.stop()
@@ -252,6 +253,19 @@ def wait_settled(service: Service, master: MySQLServer, servers: list[MySQLServe
         )
 
     wait_for(f"the service to see {len(servers)} servers under {master.key}", settled)
+
+
+def describe(server: MySQLServer) -> None:
+    """What a server says of itself, for a benchmark that did not come to its end."""
+    for sql in (
+        "SELECT @@port, @@read_only, @@super_read_only, @@gtid_executed",
+        "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_%'",
+        "SHOW REPLICA STATUS",
+        "SHOW FULL PROCESSLIST",
+    ):
+        with contextlib.suppress(pymysql.Error, OSError):
+            for row in server.query(sql):
+                print({name: value for name, value in row.items() if value}, file=sys.stderr)
 
 
 def report(failovers: list[Failover]) -> None:
