@@ -11,7 +11,8 @@ from sqlalchemy import Connection, insert
 from services.store import clusters
 from services.store.clusters import ClusterRecord
 from services.store.errors import MasterChangedError, StaleTermError
-from services.store.schema import LEASE
+from services.store.rows import upsert
+from services.store.schema import DEPOSED_MASTERS, LEASE
 from services.store.store import Store
 from services.store.times import shifted
 from services.topology.records import DeposedMaster
@@ -50,10 +51,8 @@ async def test_an_identity_goes_with_the_promoted_master(path: Path) -> None:
 
 async def test_a_promotion_is_all_or_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await store.clusters.create(CLUSTER)
-    upsert = clusters.upsert
-
     def fail_at_deposing(connection: Connection, table: object, rows: object) -> None:
-        if table is clusters.DEPOSED_MASTERS:
+        if table is DEPOSED_MASTERS:
             raise OSError("between the two")
         upsert(connection, table, rows)  # type: ignore[arg-type]
 

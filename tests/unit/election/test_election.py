@@ -1,0 +1,171 @@
+"""A seat on a real store, with a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+
+from services.election.clock import boottime
+from services.election.election import Holder, Leadership, LeaseElection
+from services.store.errors import StaleTermError
+from services.store.schema import LEASE
+from services.store.store import Store
+from tests.unit.store.samples import recovery
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await Store.open(tmp_path / "store.db")
+    yield opened
+    await opened.close()
+
+
+def seat(store: Store, clock: Clock, node: str = "a", *, lock: bool = False) -> LeaseElection:
+    return LeaseElection(store.database, node, holds_node_lock=lock, clock=clock)
+
+
+async def test_leadership_ends_by_the_clock_alone(store: Store, clock: Clock) -> None:
+    a = seat(store, clock)
+    assert (a.leadership(), a.current_holder()) == (None, None)
+    await a.step()
+    assert a.leadership() == Leadership(term=1, deadline=103.0)
+    assert a.current_holder() == Holder("a", 1)
+    clock.now = 102.9
+    assert a.leadership() is not None
+    clock.now = 103.0
+    assert a.leadership() is None
+
+
+async def test_it_renews_in_the_same_term(store: Store, clock: Clock) -> None:
+    a, b = seat(store, clock, "a"), seat(store, clock, "b")
+    for _ in range(10):
+        await a.step()
+        await b.step()
+        clock.now += 1.0
+    assert a.leadership() == Leadership(term=1, deadline=112.0)
+    assert b.leadership() is None
+    assert b.current_holder() == Holder("a", 1)
+
+
+async def test_a_term_of_another_ends_its_own(store: Store, clock: Clock) -> None:
+    a, b = seat(store, clock, "a"), seat(store, clock, "b")
+    await a.step()
+    await b.step()
+    clock.now += 3.4
+    await b.step()
+    assert b.leadership() == Leadership(term=2, deadline=106.4)
+    await a.step()
+    assert a.leadership() is None
+    assert a.current_holder() == Holder("b", 2)
+    clock.now += 1.0
+    await b.step()
+    assert b.leadership() == Leadership(term=2, deadline=107.4), "a has not disturbed it"
+
+
+async def test_a_restart_replaces_its_own_nodes_lease_only_under_the_lock(store: Store, clock: Clock) -> None:
+    await seat(store, clock).step()
+    without = seat(store, clock, lock=False)
+    await without.step()
+    assert without.leadership() is None
+    under_lock = seat(store, clock, lock=True)
+    await under_lock.step()
+    assert under_lock.leadership() == Leadership(term=2, deadline=103.0)
+
+
+async def test_a_release_ends_leadership_first_and_keeps_the_term(store: Store, clock: Clock) -> None:
+    a, b = seat(store, clock, "a"), seat(store, clock, "b")
+    await a.step()
+    await a.release()
+    assert a.leadership() is None
+    await b.step()
+    assert b.leadership() == Leadership(term=2, deadline=103.0)
+    await a.release()
+    await b.step()
+    assert b.leadership() is not None, "who leads no more has nothing to release"
+
+
+async def test_terms_go_on_when_somebody_deletes_the_row(store: Store, clock: Clock) -> None:
+    a, b = seat(store, clock, "a"), seat(store, clock, "b")
+    await a.step()
+    await b.step()
+    clock.now += 3.4
+    await b.step()
+    await store.database.write(lambda connection: connection.execute(delete(LEASE)))
+    clock.now += 3.4
+    await b.step()
+    held = b.leadership()
+    assert held is not None
+    assert held.term == 3
+
+
+async def test_a_store_that_fails_ends_leadership_and_is_told(
+    tmp_path: Path, store: Store, clock: Clock
+) -> None:
+    a = LeaseElection(store.database, "a", length=0.2, renew=0.1, clock=clock)
+    await a.step()
+    with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        clock.now += 0.1
+        await a.step()
+        assert "did not answer" in a.last_error
+        held = a.leadership()
+        assert held is not None
+        assert held.deadline == pytest.approx(100.2), "a renewal of unknown outcome did not happen"
+        clock.now = 100.3
+        assert a.leadership() is None
+        other.execute("ROLLBACK")
+    await a.step()
+    assert a.last_error == ""
+    assert a.leadership() is not None
+
+
+async def test_run_steps_by_itself_and_as_soon_as_a_lease_runs_out(store: Store) -> None:
+    a = LeaseElection(store.database, "a", length=0.3, renew=0.1)
+    b = LeaseElection(store.database, "b", length=30.0, renew=10.0)
+    await a.step()
+    await b.step()
+    running = asyncio.create_task(b.run())
+    began = boottime()
+    while b.leadership() is None:
+        assert boottime() - began < 5, "it slept for its own time to renew"
+        await asyncio.sleep(0.01)
+    running.cancel()
+
+
+async def test_what_is_done_in_the_name_of_an_older_term_is_refused_by_the_store(
+    store: Store, clock: Clock
+) -> None:
+    await seat(store, clock).step()
+    await seat(store, clock, lock=True).step()
+    with pytest.raises(StaleTermError, match="term 1 is over: term 2 was elected"):
+        await store.recoveries.register(recovery(term=1))
+
+
+@pytest.mark.parametrize(("node", "length", "renew"), [("", 3.0, 1.0), ("a", 1.0, 1.0), ("a", 1.0, 0.0)])
+def test_settings_that_cannot_work_are_refused(store: Store, node: str, length: float, renew: float) -> None:
+    with pytest.raises(ValueError, match=r"election needs|cannot be renewed"):
+        LeaseElection(store.database, node, length=length, renew=renew)
+
+
+def test_the_clock_goes_on_while_the_host_sleeps() -> None:
+    assert abs(boottime() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 1
