@@ -53,7 +53,7 @@ from services.topology.tree import Cluster
 __all__ = ["TopologyActor"]
 
 _PUSH_SECONDS = 2.0
-_SOON_SECONDS = 0.05  # changes are gathered for so long before they are pushed to the gateway
+_SOON_SECONDS = 0.25  # changes are gathered for so long before they are pushed to the gateway
 _EVENTS_WAITING = 1000
 _log = structlog.get_logger(__name__)
 
@@ -73,7 +73,7 @@ class TopologyActor:
         self._gateway = Peer(GATEWAY)
         self._events: deque[tuple[str, str, str, InstanceKey, str]] = deque(maxlen=_EVENTS_WAITING)
         self._dirty = asyncio.Event()
-        self._told: dict[str, tuple[float, object]] = {}
+        self._told: dict[str, tuple[float, tuple[tuple[InstanceKey, str, bool], ...]]] = {}
         self._codes: dict[InstanceKey, str] = {}
         self._stopping = False
         self._periodic = Periodic()
@@ -225,6 +225,8 @@ class TopologyActor:
             self._told[cluster.name] = (now, signature)
             if signature != told:
                 self._report_findings(cluster, wrong)
+            if not any(f.actionable for f in wrong) and not any(actionable for _, _, actionable in told):
+                continue  # nothing that the Leader would do, or stop doing
             view = ClusterView(cluster=cluster, instances=topology.instances_of(cluster), findings=wrong)
             self._periodic.spawn(self._tell_leader(view))
 

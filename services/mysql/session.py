@@ -34,6 +34,8 @@ __all__ = ["ActingSession", "Mandate", "MandateOverError", "NewerTermError", "qu
 _HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,255}")
 _NEWER_TERMS_LOOKED_FOR = 64
 _KEEP_ALIVE_SECONDS = 0.3
+_CLOCK_SECONDS = 1.0
+"""A server's clock that was read so long ago still bounds a statement; for an opening it is read anew."""
 _GUARD_FAILED = 1242  # "Subquery returns more than 1 row": how the guard stops a statement
 _DENIED_LOCK_TRIES = 20
 
@@ -81,6 +83,7 @@ class ActingSession:
         self._mandate = mandate
         self._lock = f"orchestray:{mandate.setup}"
         self._turn = asyncio.Lock()
+        self._clock: tuple[float, datetime] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     @classmethod
@@ -151,7 +154,7 @@ class ActingSession:
     async def set_writable(self, *, step: str, timeout: float = 1.0) -> None:
         """Open the server for writes, each statement carrying the deadline in the server's clock."""
         async with self._turn:
-            deadline = await self._server_deadline(timeout)
+            deadline = await self._server_deadline(timeout, fresh=True)
             names = ["super_read_only", "read_only"] if self.dialect.super_read_only else ["read_only"]
             for name in names:
                 opening = f"SET GLOBAL {name} = IF(SYSDATE(6) < '{deadline}', 0, @@global.{name})"
@@ -165,24 +168,19 @@ class ActingSession:
         name = "super_read_only" if self.dialect.super_read_only else "read_only"
         await self.act(f"SET GLOBAL {name} = 1", step=step, timeout=timeout)
 
-    async def _server_deadline(self, timeout: float) -> str:
-        """The end of the mandate in this server's clock, which is read now."""
-        asked = time.monotonic()
+    async def _server_deadline(self, timeout: float, *, fresh: bool = False) -> str:
+        """The end of the mandate in this server's clock, which is read now if ``fresh``, else of late."""
+        if fresh or self._clock is None or time.monotonic() - self._clock[0] > _CLOCK_SECONDS:
+            sql = "SELECT CAST(SYSDATE(6) AS CHAR) AS server_time"
+            rows = await self._connection.query(sql, timeout=timeout)
+            # As if it had been read only now: the server's deadline is never the later one.
+            self._clock = time.monotonic(), datetime.fromisoformat(str(rows[0][0]["server_time"]))
+        read_at, server_time = self._clock
         remaining = self._mandate.remaining_seconds()
         if remaining <= 0:
             raise MandateOverError(f"{self.key}: the right to act has ended (term {self._mandate.term})")
-        micros = int(remaining * 1e6)
-        sql = f"SELECT CAST(SYSDATE(6) + INTERVAL {micros} MICROSECOND AS CHAR) AS deadline"
-        rows = await self._connection.query(sql, timeout=timeout)
-        # Counted from when the question was sent, so that the server's deadline is never the later one.
-        if time.monotonic() - asked >= remaining:
-            raise MandateOverError(f"{self.key}: the right to act ended while the server was asked its time")
-        return self._earlier(str(rows[0][0]["deadline"]), time.monotonic() - asked)
-
-    @staticmethod
-    def _earlier(deadline: str, seconds: float) -> str:
-        moment = datetime.fromisoformat(deadline) - timedelta(seconds=seconds)
-        return moment.isoformat(sep=" ", timespec="microseconds")
+        deadline = server_time + timedelta(seconds=time.monotonic() - read_at + remaining)
+        return deadline.isoformat(sep=" ", timespec="microseconds")
 
     async def _guarded(self, sql: str, deadline: str, step: str, timeout: float) -> None:
         remaining = self._mandate.remaining_seconds()

@@ -22,7 +22,7 @@ import structlog
 from services.mysql.connection import Connection, Login, speaks_http
 from services.mysql.errors import ConnectError, LostError, StatementError
 from services.mysql.poll import PartialPollError, PolledServer
-from services.topology.instance import CheckOutcome, Instance, Observation
+from services.topology.instance import CheckOutcome, Instance, Observation, ThreadState
 from services.topology.keys import InstanceKey
 
 __all__ = ["WatchPolicy", "Watcher"]
@@ -98,11 +98,13 @@ class Watcher:
                 _log.exception("check failed", instance=str(self.key))
                 observation = self._failed(CheckOutcome.UNKNOWN, f"internal error: {error}", time.monotonic())
             self._emit(observation)
+            if _is_conclusive(observation):
+                self._burst = []
             if observation.outcome is CheckOutcome.OK:
                 self._failures = 0
             else:
                 self._failures += 1
-                if self._failures == 1 and not self._burst:
+                if self._failures == 1 and not self._burst and not _is_conclusive(observation):
                     self._burst = list(BURST_SECONDS[1:])
             if not self._burst:
                 await self._idle(self._interval())
@@ -234,3 +236,11 @@ class Watcher:
             else:
                 await probe.close()
             await asyncio.wait({polling}, timeout=self._policy.heartbeat)
+
+
+def _is_conclusive(observation: Observation) -> bool:
+    """Looking again in some milliseconds would tell no more: nobody listens, or the receiver has stopped."""
+    if observation.outcome is CheckOutcome.REFUSED:
+        return True
+    instance = observation.instance
+    return instance is not None and instance.receiver_state in (ThreadState.OTHER, ThreadState.STOPPED)

@@ -7,7 +7,7 @@ after it. After a crash ``open_recoveries`` gives what was begun and how far it 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,12 @@ class JournalStore:
 
     async def add_step(self, uid: str, message: str, *, at: str) -> None:
         """Note a step of a recovery for people. Raises UnknownRecoveryError."""
-        row = {"recovery_uid": uid, "at": at, "message": message}
-        await self._database.write(lambda connection: _append(connection, RECOVERY_STEPS, row))
+        await self.add_steps(uid, [(at, message)])
+
+    async def add_steps(self, uid: str, lines: Sequence[tuple[str, str]]) -> None:
+        """The same for several, each with its time, in one transaction."""
+        rows = [{"recovery_uid": uid, "at": at, "message": message} for at, message in lines]
+        await self._database.write(lambda connection: _append(connection, RECOVERY_STEPS, rows))
 
     async def steps(self, uid: str) -> tuple[RecoveryStep, ...]:
         """The steps of a recovery, oldest first."""
@@ -74,8 +78,7 @@ class JournalStore:
         def work(connection: Connection) -> None:
             for term in {entry.term for entry in entries}:
                 fence(connection, term)
-            for row in rows:
-                _append(connection, RECOVERY_JOURNAL, row)
+            _append(connection, RECOVERY_JOURNAL, rows)
 
         await self._database.write(work)
 
@@ -111,11 +114,11 @@ class JournalStore:
         return await self._database.read(work)
 
 
-def _append(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+def _append(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     try:
-        connection.execute(insert(table).values(row))
+        connection.execute(insert(table), rows)
     except IntegrityError as error:  # the only constraint that can fail is the reference to the recovery
-        raise UnknownRecoveryError(row["recovery_uid"]) from error
+        raise UnknownRecoveryError(rows[0]["recovery_uid"]) from error
 
 
 def _entry(row: Any) -> JournalEntry:
