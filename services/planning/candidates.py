@@ -14,7 +14,7 @@ from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.versions import Version
 
-__all__ = ["Candidate", "PromotionPolicy", "assess", "choose"]
+__all__ = ["Candidate", "PromotionPolicy", "assess", "choose", "holders_for", "parsed"]
 
 _RULES = ("must", "prefer", "neutral", "prefer_not", "must_not")
 _FORMATS = {"STATEMENT": 0, "MIXED": 1, "ROW": 2}
@@ -68,12 +68,21 @@ class Candidate:
         return self.retrieved - self.executed
 
     @property
+    def purged(self) -> GtidSet:
+        return parsed(self.instance.gtid_purged) or GtidSet.EMPTY
+
+    @property
     def can_serve(self) -> bool:
         """Others can replicate from it: it writes what it applies to its own binary log."""
         return self.instance.log_bin_enabled and self.instance.log_replica_updates_enabled
 
 
-def assess(failed: Instance, replicas: Sequence[Instance], policy: PromotionPolicy) -> tuple[Candidate, ...]:
+def assess(
+    failed: Instance,
+    replicas: Sequence[Instance],
+    policy: PromotionPolicy,
+    unreachable: Sequence[Instance] = (),
+) -> tuple[Candidate, ...]:
     """What each reachable replica holds, what of it is errant, and whether it may be promoted.
 
     Errant is what did not come from the failed master: executed by this replica alone, not known of the
@@ -81,12 +90,13 @@ def assess(failed: Instance, replicas: Sequence[Instance], policy: PromotionPoli
     """
     sets = {replica.key: _sets(replica) for replica in replicas}
     readable = {key: pair for key, pair in sets.items() if pair is not None}
-    known = _parse(failed.executed_gtid_set) or GtidSet.EMPTY
+    known = parsed(failed.executed_gtid_set) or GtidSet.EMPTY
     for _, retrieved in readable.values():
         known = known | retrieved
     # A master that was never seen alive is known by the name that its replicas have for it.
     numbered_by_master = {failed.server_uuid, *(replica.master_uuid for replica in replicas)} - {"", "No"}
-    uuids = [replica.server_uuid for replica in replicas if replica.server_uuid]
+    everybody = (failed, *replicas, *unreachable)
+    uuids = [instance.server_uuid for instance in everybody if instance.server_uuid]
     candidates = []
     for replica in replicas:
         executed, retrieved = readable.get(replica.key, (GtidSet.EMPTY, GtidSet.EMPTY))
@@ -137,12 +147,14 @@ def _preference(
     instance = candidate.instance
     missing = union - candidate.holds
     return (
-        bool(candidate.bans) or not _can_cover(candidate, candidates, missing),
+        bool(candidate.bans) or bool(missing - _from_others(candidate, candidates)),
         instance.key != policy.designated,
         _RULES.index(instance.promotion_rule) if instance.promotion_rule in _RULES else 2,
         bool(missing),
         bool(candidate.errant),
-        -sum(_can_follow(other.instance, instance) for other in candidates if other is not candidate),
+        -sum(
+            _can_replicate(candidate, other, other.executed) for other in candidates if other is not candidate
+        ),
         instance.data_center != failed.data_center,
         instance.physical_environment != failed.physical_environment,
         candidate.undrained.count,
@@ -156,7 +168,7 @@ def _ranked(
 ) -> Ranked:
     missing = union - candidate.holds
     reasons = list(candidate.bans)
-    coverable = _can_cover(candidate, candidates, missing)
+    coverable = not missing - _from_others(candidate, candidates)
     if missing and not coverable:
         reasons.append("others hold transactions that it cannot get from them")
     elif missing:
@@ -180,15 +192,39 @@ def _ranked(
     )
 
 
-def _can_cover(candidate: Candidate, candidates: Sequence[Candidate], missing: GtidSet) -> bool:
-    """Whether what it lacks can be had from others that still have it in their binary logs."""
-    for other in candidates:
-        if other is candidate or not missing:
-            continue
-        purged = _parse(other.instance.gtid_purged) or GtidSet.EMPTY
-        if other.can_serve and _can_follow(candidate.instance, other.instance) and not (purged & missing):
-            missing = missing - other.gives
-    return not missing
+def holders_for(candidate: Candidate, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """From whom the candidate gets what it lacks, one after another: the fullest first, none for nothing.
+
+    Only from those whose binary logs it can read, which depends on what it got from those before.
+    """
+    have, executed = candidate.holds, candidate.executed | candidate.retrieved  # it is drained first
+    holders: list[Candidate] = []
+    left = [other for other in candidates if other is not candidate]
+    while True:
+        useful = [
+            other for other in left if other.gives - have and _can_replicate(other, candidate, executed)
+        ]
+        if not useful:
+            return tuple(holders)
+        fullest = min(useful, key=lambda other: (-(other.gives - have).count, bool(other.errant), other.key))
+        holders.append(fullest)
+        left.remove(fullest)
+        have, executed = have | fullest.gives, executed | fullest.gives
+
+
+def _from_others(candidate: Candidate, candidates: Sequence[Candidate]) -> GtidSet:
+    given = GtidSet.EMPTY
+    for holder in holders_for(candidate, candidates):
+        given = given | holder.gives
+    return given
+
+
+def _can_replicate(source: Candidate, replica: Candidate, executed: GtidSet) -> bool:
+    """Whether ``replica`` can read what it lacks from ``source`` once it has executed ``executed``.
+
+    A source that purged more than that from its binary logs refuses it (error 1236).
+    """
+    return source.can_serve and _can_follow(replica.instance, source.instance) and executed >= source.purged
 
 
 def _bans(failed: Instance, replica: Instance, policy: PromotionPolicy) -> list[str]:
@@ -232,11 +268,12 @@ def _can_follow(replica: Instance, source: Instance) -> bool:
 
 
 def _sets(replica: Instance) -> tuple[GtidSet, GtidSet] | None:
-    executed, retrieved = _parse(replica.executed_gtid_set), _parse(replica.retrieved_gtid_set)
+    executed, retrieved = parsed(replica.executed_gtid_set), parsed(replica.retrieved_gtid_set)
     return None if executed is None or retrieved is None else (executed, retrieved)
 
 
-def _parse(text: str) -> GtidSet | None:
+def parsed(text: str) -> GtidSet | None:
+    """None for what is not a MySQL GTID set."""
     try:
         return GtidSet.parse(text)
     except GtidSyntaxError:

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from services.planning.candidates import Candidate, PromotionPolicy, assess, choose
+from services.planning.candidates import Candidate, PromotionPolicy, assess, choose, holders_for, parsed
 from services.planning.plan import Plan, Ranked, Refusal, SemiSync, Step, StepKind
-from services.topology.gtid import GtidSet, GtidSyntaxError
 from services.topology.instance import Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.merging import LOSSLESS_TIMEOUT_MS
@@ -76,7 +75,7 @@ def plan_promotion(frozen: Frozen, policy: PromotionPolicy, *, first_step: int =
     refusal = _unfit(frozen)
     if refusal is not None:
         return refusal
-    candidates = assess(frozen.failed, frozen.reachable, policy)
+    candidates = assess(frozen.failed, frozen.reachable, policy, frozen.unreachable)
     chosen, ranking = choose(frozen.failed, candidates, policy)
     loss = _loss(frozen.failed, candidates)
     if chosen is None:
@@ -94,6 +93,11 @@ def _unfit(frozen: Frozen) -> Refusal | None:
     # What cannot be decided is refused (design, "Identity"): MariaDB and positions come with their own plans.
     if any(replica.is_mariadb for replica in (frozen.failed, *frozen.reachable)):
         return Refusal(rule="rule 10", reason="recovery of MariaDB is not supported yet")
+    for replica in frozen.reachable:
+        if replica.master_key != frozen.failed.key:
+            now = f"replicates from {replica.master_key}" if replica.is_replica else "is no replica any more"
+            reason = f"{replica.key} {now}: somebody else has changed the cluster; look at it again"
+            return Refusal(rule="rule 6", reason=reason)
     if frozen.reachable and not any(replica.using_oracle_gtid for replica in frozen.reachable):
         reason = (
             "the replicas do not use GTID auto-position; recovery by file and position is not supported yet"
@@ -108,10 +112,9 @@ def _may_still_acknowledge(frozen: Frozen) -> str:
     if lossless_settings(failed):
         return ""
     wait_count = max(1, failed.semi_sync_master_wait_count)
-    known = (*frozen.reachable, *frozen.unreachable)
-    acknowledging = [replica for replica in known if replica.semi_sync_replica_enabled or not replica.seen_at]
-    unstopped = [replica for replica in frozen.unreachable if replica in acknowledging]
-    strangers = max(0, failed.semi_sync_master_clients - len(acknowledging))
+    unstopped = [replica for replica in frozen.unreachable if _acknowledges(replica) or not replica.seen_at]
+    stopped = sum(_acknowledges(replica) for replica in frozen.reachable)
+    strangers = max(0, failed.semi_sync_master_clients - stopped - len(unstopped))
     if len(unstopped) + strangers < wait_count:
         return ""
     names = ", ".join(str(replica.key) for replica in unstopped)
@@ -123,6 +126,11 @@ def _may_still_acknowledge(frozen: Frozen) -> str:
         f"(lossless semi-sync, wait count {wait_count}): bring them back, or force the promotion "
         "and accept the loss"
     )
+
+
+def _acknowledges(replica: Instance) -> bool:
+    # The setting counts when a receiver connects; the status tells of the connection that was.
+    return replica.semi_sync_replica_enabled or replica.semi_sync_replica_status
 
 
 def _promotion(
@@ -140,13 +148,16 @@ def _promotion(
         steps.append(step)
 
     key = chosen.key
-    holders = _holders(chosen, candidates)
+    holders = holders_for(chosen, candidates)
+    has = chosen.executed | chosen.retrieved
+    for holder in holders:
+        has = has | holder.gives
     stage = next(stages)
     if chosen.undrained:
         what = f"execute the {chosen.undrained.count} transactions that it retrieved (rule 1)"
         add(stage, StepKind.DRAIN, key, what, gtid_set=str(chosen.retrieved))
     for holder in holders:
-        if holder.undrained:
+        if holder.undrained and holder.drainable:
             what = "execute all that it retrieved, so that the candidate can have it (rules 1, 2)"
             add(stage, StepKind.DRAIN, holder.key, what, gtid_set=str(holder.retrieved))
     for holder in holders:
@@ -156,12 +167,8 @@ def _promotion(
             undo=f"point back to {frozen.failed.key}",
         )  # fmt: skip
     stage = next(stages)
-    add(
-        stage,
-        StepKind.DIAL_OLD_MASTER,
-        frozen.failed.key,
-        "dial it once more, fence it if it answers (rule 12)",
-    )
+    what = "dial it once more, fence it if it answers (rule 12)"
+    add(stage, StepKind.DIAL_OLD_MASTER, frozen.failed.key, what, gtid_set=str(has), undo="open it again")
     add(stage, StepKind.STOP_REPLICA, key, "stop the applier", undo="start replication")
     semi_sync = _semi_sync(frozen.failed)
     if semi_sync is not None:
@@ -174,15 +181,22 @@ def _promotion(
     stage = next(stages)
     add(stage, StepKind.DEPOSE, frozen.failed.key, "remember it as deposed (rule 12)", source=key)
     add(stage, StepKind.FORGET_SOURCE, key, "forget the failed master", required=False)
-    for replica in candidates:
-        if replica is not chosen:
-            add(
-                stage, StepKind.REPOINT, replica.key, f"replicate from {key} (rule 9)", source=key,
-                gtid_set=str(replica.holds), required=False,
-                semi_sync_replica=semi_sync is not None and replica.instance.semi_sync_replica_enabled,
-            )  # fmt: skip
+    followers = [candidate for candidate in candidates if candidate is not chosen]
+    acknowledging = _who_acknowledges(semi_sync, followers)
+    for follower in followers:
+        add(
+            stage, StepKind.REPOINT, follower.key, f"replicate from {key} (rule 9)", source=key,
+            gtid_set=str(follower.holds), required=False, semi_sync_replica=follower.key in acknowledging,
+        )  # fmt: skip
     add(next(stages), StepKind.VERIFY, key, "see that it is writable and the others receive from it")
     lost = {replica.key: "could not be reached" for replica in frozen.unreachable}
+    notes = []
+    if semi_sync is not None and len(acknowledging) < semi_sync.wait_count:
+        notes.append(
+            f"writes on {key} will wait for {semi_sync.wait_count} acknowledgement(s), and "
+            f"{len(acknowledging)} of the replicas that are left can give one: bring one back, or lower "
+            "rpl_semi_sync_source_wait_for_replica_count there"
+        )
     return Plan(
         cluster_id=frozen.cluster_id,
         failed=frozen.failed.key,
@@ -190,25 +204,21 @@ def _promotion(
         steps=tuple(steps),
         ranking=ranking,
         lost=lost,
+        notes=tuple(notes),
     )
 
 
-def _holders(chosen: Candidate, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """From whom the candidate gets what it lacks: the fullest first, none for nothing."""
-    have, holders = chosen.holds, []
-    others = sorted(
-        (candidate for candidate in candidates if candidate is not chosen and candidate.can_serve),
-        key=lambda candidate: (
-            -(candidate.holds - chosen.holds).count,
-            bool(candidate.errant),
-            candidate.key,
-        ),
-    )
-    for other in others:
-        if other.gives - have:
-            holders.append(other)
-            have = have | other.gives
-    return holders
+def _who_acknowledges(semi_sync: SemiSync | None, followers: Sequence[Candidate]) -> frozenset[InstanceKey]:
+    """Whose replica side is on afterwards (rule 11): whoever had it on, and others if those are too few.
+
+    Without them the new master's first write would wait for ever.
+    """
+    if semi_sync is None:
+        return frozenset()
+    able = [follower.instance for follower in followers if follower.instance.semi_sync_available]
+    able.sort(key=lambda replica: (not _acknowledges(replica), replica.sql_delay_seconds > 0, replica.key))
+    on = sum(_acknowledges(replica) for replica in able)
+    return frozenset(replica.key for replica in able[: max(on, semi_sync.wait_count)])
 
 
 def _semi_sync(failed: Instance) -> SemiSync | None:
@@ -223,16 +233,16 @@ def _semi_sync(failed: Instance) -> SemiSync | None:
 
 
 def _loss(failed: Instance, candidates: Sequence[Candidate]) -> str:
-    try:
-        missing = GtidSet.parse(failed.executed_gtid_set)
-    except GtidSyntaxError:
-        return ""
+    """What a promotion now would lose as far as that is known: never more than the truth."""
+    seen = f"was last seen to have ({failed.last_seen_timestamp or 'at an unknown time'})"
+    missing = parsed(failed.executed_gtid_set)
+    if not missing:
+        return f"what {failed.key} had executed is not known"
     for candidate in candidates:
         missing = missing - candidate.holds
     if not missing:
-        return ""
-    seen = f"{missing.count} transactions that {failed.key} was last seen to have are on no replica"
-    return f"at least {seen}: {missing}"
+        return f"all that {failed.key} {seen} is on reachable replicas; what it executed since is not known"
+    return f"at least {missing.count} transactions that {failed.key} {seen} are on no replica: {missing}"
 
 
 def estimate(

@@ -46,7 +46,8 @@ class Step:
     kind: StepKind
     instance: InstanceKey
     source: InstanceKey = NO_KEY  # COVER, REPOINT: whom to replicate from
-    gtid_set: str = ""  # DRAIN, COVER: what must have been executed afterwards
+    gtid_set: str = ""
+    """DRAIN, COVER: what must have been executed afterwards; DIAL_OLD_MASTER: what the candidate has then."""
     semi_sync: SemiSync | None = None  # SEMI_SYNC_SOURCE
     semi_sync_replica: bool = False  # REPOINT: the replica side goes on
     required: bool = True
@@ -80,6 +81,7 @@ class Plan:
     steps: tuple[Step, ...]
     ranking: tuple[Ranked, ...] = ()
     lost: Mapping[InstanceKey, str] = field(default_factory=dict)  # who is left behind, and why
+    notes: tuple[str, ...] = ()  # what a person should know about how things will be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
