@@ -43,7 +43,8 @@ class JournalStore:
     async def add_steps(self, uid: str, lines: Sequence[tuple[str, str]]) -> None:
         """The same for several, each with its time, in one transaction."""
         rows = [{"recovery_uid": uid, "at": at, "message": message} for at, message in lines]
-        await self._database.write(lambda connection: _append(connection, RECOVERY_STEPS, rows))
+        if rows:
+            await self._database.write(lambda connection: _append(connection, RECOVERY_STEPS, rows))
 
     async def steps(self, uid: str) -> tuple[RecoveryStep, ...]:
         """The steps of a recovery, oldest first."""
@@ -80,7 +81,8 @@ class JournalStore:
                 fence(connection, term)
             _append(connection, RECOVERY_JOURNAL, rows)
 
-        await self._database.write(work)
+        if rows:
+            await self._database.write(work)
 
     async def entries(self, uid: str) -> tuple[JournalEntry, ...]:
         """The journal of a recovery, oldest first."""

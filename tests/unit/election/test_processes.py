@@ -15,6 +15,7 @@ import pytest
 
 from services.election.clock import boottime
 from services.election.lease import TAKE_AFTER
+from tests.servers import wait_until
 from tests.unit.election.seat_process import Act, acts_in
 
 ROOT = Path(__file__).parents[3]
@@ -44,13 +45,9 @@ class Seats:
 
     def await_act(self, condition: Callable[[Act], bool]) -> Act:
         """The first act for which it holds."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            for act in self.acts():
-                if condition(act):
-                    return act
-            time.sleep(0.01)
-        raise AssertionError(f"no such act; the last ones: {self.acts()[-3:]}")
+        return wait_until(
+            lambda: next(filter(condition, self.acts()), None), PATIENCE, lambda: self.acts()[-3:]
+        )
 
     def end_all(self) -> None:
         for process in self.started:

@@ -51,6 +51,7 @@ async def test_an_identity_goes_with_the_promoted_master(path: Path) -> None:
 
 async def test_a_promotion_is_all_or_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await store.clusters.create(CLUSTER)
+
     def fail_at_deposing(connection: Connection, table: object, rows: object) -> None:
         if table is DEPOSED_MASTERS:
             raise OSError("between the two")

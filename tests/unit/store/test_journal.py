@@ -12,6 +12,7 @@ from services.store.errors import StaleTermError, UnknownRecoveryError
 from services.store.recoveries import Outcome
 from services.store.schema import LEASE
 from services.store.store import Store
+from services.store.times import shifted
 from services.topology.keys import NO_KEY
 from services.topology.records import JournalEntry, JournalPhase
 from tests.unit.store.samples import REPLICA, T0, entry, recovery
@@ -68,6 +69,29 @@ async def test_a_leader_of_an_earlier_term_writes_no_journal(store: Store) -> No
         await store.journal.write(line())
     await store.journal.write(replace(line(), term=2))
     assert [one.term for one in await store.journal.entries("1:a")] == [2]
+
+
+async def test_entries_written_together_are_written_all_or_none(store: Store) -> None:
+    await store.recoveries.register(recovery("1:a"))
+    await store.journal.write(line(step_no=1), line(step_no=2), line(step_no=3))
+    assert [one.step_no for one in await store.journal.entries("1:a")] == [1, 2, 3]
+    lease = {"name": "leader", "node_id": "other", "term": 2, "counter": 1, "length_ms": 3000}
+    await store.database.write(lambda c: c.execute(insert(LEASE).values(lease)))
+    with pytest.raises(StaleTermError):
+        await store.journal.write(replace(line(), term=2), line())
+    with pytest.raises(UnknownRecoveryError):
+        await store.journal.write(replace(line(), term=2), replace(line("9:z"), term=2))
+    assert len(await store.journal.entries("1:a")) == 3
+    await store.journal.write()
+    assert len(await store.journal.entries("1:a")) == 3
+
+
+async def test_steps_written_together_keep_their_order_and_times(store: Store) -> None:
+    await store.recoveries.register(recovery("1:a"))
+    lines = [(shifted(T0, n), f"step {n}") for n in (3, 1, 2)]
+    await store.journal.add_steps("1:a", lines)
+    await store.journal.add_steps("1:a", [])
+    assert [(step.audit_at, step.message) for step in await store.journal.steps("1:a")] == lines
 
 
 async def test_steps_are_listed_oldest_first(store: Store) -> None:

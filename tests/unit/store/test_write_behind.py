@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,17 +16,11 @@ from services.store.instances import KnownInstance
 from services.store.store import Store
 from services.store.write_behind import WriteBehind
 from services.topology.keys import InstanceKey
+from tests.servers import wait_until_async
 
 
 def known(port: int, facts: str = "") -> KnownInstance:
     return KnownInstance(InstanceKey("h", port), facts)
-
-
-async def until(condition: Callable[[], bool], limit_seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + limit_seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        await asyncio.sleep(0.005)
 
 
 class Target:
@@ -67,7 +61,7 @@ async def behind(target: Target) -> AsyncIterator[WriteBehind]:
 async def test_of_each_server_only_the_newest_is_written(target: Target, behind: WriteBehind) -> None:
     for n in range(100):
         behind.put(known(n % 3, f"{n}"))
-    await until(lambda: behind.pending == 0)
+    await wait_until_async(lambda: behind.pending == 0)
     assert target.batches == [3]
     assert sorted(target.rows.values()) == ["97", "98", "99"]
 
@@ -75,7 +69,7 @@ async def test_of_each_server_only_the_newest_is_written(target: Target, behind:
 async def test_it_writes_in_batches(target: Target, behind: WriteBehind) -> None:
     for n in range(10):
         behind.put(known(n))
-    await until(lambda: behind.pending == 0)
+    await wait_until_async(lambda: behind.pending == 0)
     assert target.batches == [4, 4, 2]
 
 
@@ -84,14 +78,14 @@ async def test_a_failure_is_reported_and_what_came_since_wins(target: Target, be
     target.fails = True
     behind.put(known(1, "old"))
     behind.put(known(2, "kept"))
-    await until(lambda: target.waiting)
+    await wait_until_async(lambda: target.waiting)
     behind.put(known(1, "new"))
     target.open.set()
-    await until(lambda: not behind.healthy)
+    await wait_until_async(lambda: not behind.healthy)
     assert behind.last_error == "OSError: no disk"
     assert behind.pending == 2
     target.fails = False
-    await until(lambda: behind.healthy and behind.pending == 0)
+    await wait_until_async(lambda: behind.healthy and behind.pending == 0)
     assert target.rows == {known(1).key: "new", known(2).key: "kept"}
 
 
@@ -99,13 +93,13 @@ async def test_the_queue_is_bounded_and_says_what_it_dropped(target: Target, beh
     target.open.clear()
     target.fails = True
     behind.put(known(0))
-    await until(lambda: target.waiting)
+    await wait_until_async(lambda: target.waiting)
     for n in range(1, 15):
         behind.put(known(n))
     target.open.set()
-    await until(lambda: not behind.healthy)
+    await wait_until_async(lambda: not behind.healthy)
     target.fails = False
-    await until(lambda: behind.pending == 0)
+    await wait_until_async(lambda: behind.pending == 0)
     assert sorted(key.port for key in target.rows) == list(range(5, 15)), "the longest waiting go first"
     assert behind.dropped == 5
 
@@ -117,14 +111,14 @@ async def test_what_was_discarded_is_not_written_even_after_a_failure(
     target.fails = True
     behind.put(known(1))
     behind.put(known(2))
-    await until(lambda: target.waiting)
+    await wait_until_async(lambda: target.waiting)
     behind.put(known(3))
     behind.discard(known(1).key)
     behind.discard(known(3).key)
     target.open.set()
-    await until(lambda: not behind.healthy)
+    await wait_until_async(lambda: not behind.healthy)
     target.fails = False
-    await until(lambda: behind.pending == 0)
+    await wait_until_async(lambda: behind.pending == 0)
     assert list(target.rows) == [known(2).key]
 
 
@@ -163,11 +157,11 @@ async def test_no_poll_waits_for_a_store_that_another_process_holds(
             behind.put(known(n % 10, f"{n}"))
             slowest = max(slowest, time.monotonic() - began)
             await asyncio.sleep(0)
-        await until(lambda: not behind.healthy)
+        await wait_until_async(lambda: not behind.healthy)
         assert slowest < 0.1
         assert "held by another process" in behind.last_error
         other.execute("ROLLBACK")
-    await until(lambda: behind.healthy and behind.pending == 0)
+    await wait_until_async(lambda: behind.healthy and behind.pending == 0)
     assert sorted(int(one.facts) for one in await store.instances.load_all()) == list(range(190, 200))
     await behind.close()
     await store.close()
