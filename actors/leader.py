@@ -39,6 +39,7 @@ from services.node_view import (
 from services.policies import login
 from services.store.errors import StoreError
 from services.store.recoveries import RecoveryFilter
+from services.store.rehearsal import rehearse
 from services.store.store import Store
 from services.store.times import shifted, utc_now
 from services.topology.instance import Instance
@@ -128,6 +129,7 @@ class LeaderActor:
             self,
             (self._spec.hostname, self._spec.token),
         )
+        await rehearse(self._store.database)
         await self._elect()
         self._periodic.every(settings.LeaseRenewMilliseconds / 1000, self._elect)
         self._periodic.every(1.0, self._resume)

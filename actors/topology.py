@@ -54,6 +54,7 @@ __all__ = ["TopologyActor"]
 
 _PUSH_SECONDS = 2.0
 _SOON_SECONDS = 0.25  # changes are gathered for so long before they are pushed to the gateway
+_REMIND_SECONDS = 0.9  # the Leader hears again of what is still to be acted upon
 _EVENTS_WAITING = 1000
 _log = structlog.get_logger(__name__)
 
@@ -73,7 +74,7 @@ class TopologyActor:
         self._gateway = Peer(GATEWAY)
         self._events: deque[tuple[str, str, str, InstanceKey, str]] = deque(maxlen=_EVENTS_WAITING)
         self._dirty = asyncio.Event()
-        self._told: dict[str, tuple[float, tuple[tuple[InstanceKey, str, bool], ...]]] = {}
+        self._told: dict[str, tuple[float, tuple[tuple[InstanceKey, str], ...]]] = {}
         self._codes: dict[InstanceKey, str] = {}
         self._stopping = False
         self._periodic = Periodic()
@@ -209,7 +210,7 @@ class TopologyActor:
     # analysis
 
     def _analyse(self) -> None:
-        """Tell the Leader of every cluster in which something is wrong, when it is news or a second old."""
+        """Tell the Leader of each cluster in which something is to be done, at once and each second."""
         registry = self._ready()
         now = time.monotonic()
         topology, findings = registry.topology(now), registry.analysis(now)
@@ -218,15 +219,12 @@ class TopologyActor:
             by_cluster.setdefault(finding.cluster_details.cluster_name, []).append(finding)
         for cluster in topology.clusters:
             wrong = tuple(by_cluster.get(cluster.name, ()))
-            signature = tuple((f.analyzed_instance_key, f.analysis, f.actionable) for f in wrong)
+            self._report_findings(cluster, wrong)
+            urgent = tuple((f.analyzed_instance_key, f.analysis) for f in wrong if f.actionable)
             told_at, told = self._told.get(cluster.name, (0.0, ()))
-            if signature == told and (now - told_at < 0.9 or not any(f.actionable for f in wrong)):
+            if urgent == told and (not urgent or now - told_at < _REMIND_SECONDS):
                 continue
-            self._told[cluster.name] = (now, signature)
-            if signature != told:
-                self._report_findings(cluster, wrong)
-            if not any(f.actionable for f in wrong) and not any(actionable for _, _, actionable in told):
-                continue  # nothing that the Leader would do, or stop doing
+            self._told[cluster.name] = (now, urgent)
             view = ClusterView(cluster=cluster, instances=topology.instances_of(cluster), findings=wrong)
             self._periodic.spawn(self._tell_leader(view))
 

@@ -165,10 +165,12 @@ class Registry:
         return {key for key in linked if self.add(key, now)}
 
     def _neighbours(self, instance: Instance) -> set[InstanceKey]:
-        near = {other.key for other in self._instances.values() if other.master_key == instance.key}
-        if instance.master_key in self._instances:
-            near.add(instance.master_key)
-        return near
+        """Its source and its replicas, but those of which it is known already that they are in trouble."""
+        near = [other for other in self._instances.values() if other.master_key == instance.key]
+        source = self._instances.get(instance.master_key)
+        if source is not None:
+            near.append(source)
+        return {other.key for other in near if not other.last_check_outcome.is_silence}
 
 
 def _worse(known: Instance, merged: Instance) -> bool:

@@ -19,7 +19,7 @@ from services.store.schema import FAILURE_DETECTIONS
 from services.store.times import shifted
 from services.topology.records import FailureDetection
 
-__all__ = ["DetectionStore", "Registered"]
+__all__ = ["DetectionStore", "Registered", "detect_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class DetectionStore:
         """Note a detection, active for so long from its start, unless one is active already."""
 
         def work(connection: Connection) -> Registered:
-            return _register(connection, detection, active_seconds)
+            return detect_in(connection, detection, active_seconds)
 
         return await self._database.write(work)
 
@@ -57,7 +57,7 @@ class DetectionStore:
         )
 
 
-def _register(connection: Connection, detection: FailureDetection, active_seconds: float) -> Registered:
+def detect_in(connection: Connection, detection: FailureDetection, active_seconds: float) -> Registered:
     table, now = FAILURE_DETECTIONS, detection.recovery_start_timestamp
     entry = detection.analysis_entry
     release_detections(connection, is_server(table, entry.analyzed_instance_key), table.c.active_until <= now)

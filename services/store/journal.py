@@ -21,7 +21,7 @@ from services.store.rows import fence, key_columns, key_of
 from services.store.schema import RECOVERIES, RECOVERY_JOURNAL, RECOVERY_STEPS
 from services.topology.records import JournalEntry, JournalPhase, Recovery, RecoveryStep
 
-__all__ = ["JournalStore", "OpenRecovery"]
+__all__ = ["JournalStore", "OpenRecovery", "append_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class JournalStore:
         """The same for several, each with its time, in one transaction."""
         rows = [{"recovery_uid": uid, "at": at, "message": message} for at, message in lines]
         if rows:
-            await self._database.write(lambda connection: _append(connection, RECOVERY_STEPS, rows))
+            await self._database.write(lambda connection: append_in(connection, RECOVERY_STEPS, rows))
 
     async def steps(self, uid: str) -> tuple[RecoveryStep, ...]:
         """The steps of a recovery, oldest first."""
@@ -79,7 +79,7 @@ class JournalStore:
         def work(connection: Connection) -> None:
             for term in {entry.term for entry in entries}:
                 fence(connection, term)
-            _append(connection, RECOVERY_JOURNAL, rows)
+            append_in(connection, RECOVERY_JOURNAL, rows)
 
         if rows:
             await self._database.write(work)
@@ -116,7 +116,7 @@ class JournalStore:
         return await self._database.read(work)
 
 
-def _append(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def append_in(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     try:
         connection.execute(insert(table), rows)
     except IntegrityError as error:  # the only constraint that can fail is the reference to the recovery

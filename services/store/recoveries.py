@@ -31,7 +31,7 @@ from services.store.times import shifted
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import BlockedRecovery, Recovery
 
-__all__ = ["Outcome", "RecoveryFilter", "RecoveryStore"]
+__all__ = ["Outcome", "RecoveryFilter", "RecoveryStore", "end_in", "register_in"]
 
 BLOCKED_SHOWN_SECONDS = 120.0
 """A refused attempt is listed while it keeps being made: twice the longest pause between attempts."""
@@ -103,7 +103,7 @@ class RecoveryStore:
             raise ValueError(f"recovery {recovery.uid} names no cluster id: there is nothing to lock")
 
         def work(connection: Connection) -> Recovery | StoreRefusedError:
-            return _register(connection, recovery, automatic)
+            return register_in(connection, recovery, automatic)
 
         registered = await self._database.write(work)
         if isinstance(registered, StoreRefusedError):
@@ -125,7 +125,7 @@ class RecoveryStore:
             if found is None:
                 raise UnknownRecoveryError(uid)
             if found.is_running:
-                _end(connection, found, outcome, at, block_seconds)
+                end_in(connection, found, outcome, at, block_seconds)
                 found = find(connection, at, RECOVERIES.c.uid == uid)
                 assert found is not None
             return found
@@ -196,7 +196,7 @@ class RecoveryStore:
         )
 
 
-def _register(connection: Connection, recovery: Recovery, automatic: bool) -> Recovery | StoreRefusedError:
+def register_in(connection: Connection, recovery: Recovery, automatic: bool) -> Recovery | StoreRefusedError:
     """A refusal is returned, not raised, for it is to be noted in this transaction."""
     entry, now = recovery.analysis_entry, recovery.recovery_start_timestamp
     fence(connection, recovery.term)
@@ -244,7 +244,9 @@ def _note_blocked(connection: Connection, refused: Recovery, blocking: Recovery)
     upsert(connection, BLOCKED_RECOVERIES, [row])
 
 
-def _end(connection: Connection, running: Recovery, outcome: Outcome, at: str, block_seconds: float) -> None:
+def end_in(
+    connection: Connection, running: Recovery, outcome: Outcome, at: str, block_seconds: float
+) -> None:
     promoted = outcome.is_successful and outcome.successor_key.names_a_server
     ended = replace(
         running,
