@@ -1,8 +1,9 @@
 """Instances and analyses in the JSON of the HTTP API (http-api.md 6.3 to 6.5), and instances back from it.
 
 Both shapes are tables: a row per field, in the order of the reference. Names are the reference's, its
-misspellings included. Two fields at the end of an instance are ours (``LastCheckPartialSuccess``,
-``BinlogCoordinatesStaleSeconds``): the analysis needs them, and files carry them.
+misspellings included. Four fields at the end of an instance are ours: the analysis needs
+``LastCheckPartialSuccess`` and ``BinlogCoordinatesStaleSeconds``, which files carry; people need
+``LastCheckOutcome`` and ``LastCheckError``, which tell how a check failed.
 
 Reading is tolerant of what is missing: a field that is absent or null has its default, and the historic
 name of a field counts where the modern one is absent. It is not tolerant of wrong types.
@@ -267,6 +268,8 @@ _INSTANCE: tuple[_Field | _Shown, ...] = (
     _Shown("QSP", lambda _: {}),
     _Field("LastCheckPartialSuccess", FLAG, "last_check_partial_success"),
     _Field("BinlogCoordinatesStaleSeconds", NUMBER, "binlog_coordinates_stale_seconds"),
+    _Shown("LastCheckOutcome", lambda instance: instance.last_check_outcome.value),
+    _Shown("LastCheckError", lambda instance: instance.last_check_error),
 )
 
 _READ = tuple(sorted((row for row in _INSTANCE if isinstance(row, _Field)), key=lambda row: row.is_historic))
