@@ -12,12 +12,16 @@ from services.mysql.connection import Row
 from services.mysql.dialect import modern_columns
 from services.mysql.errors import ConnectError, LostError, StatementError
 from services.mysql.session import ActingSession, quoted_host
-from services.planning.plan import Step, StepKind
+from services.planning.plan import SemiSync, Step, StepKind
 from services.topology.gtid import GtidSet
+from services.topology.instance import Instance
 
-__all__ = ["ACTIONS", "channel_of", "fence", "set_semi_sync_source", "wait_executed"]
+__all__ = ["ACTIONS", "apply_semi_sync_source", "channel_of", "fence", "wait_executed"]
 
 Action = Callable[[Step, Environment], Awaitable[None]]
+
+_DIALS = 3
+"""A master that logs us in and is gone in the next moment is asked so often whether it is dead."""
 
 
 async def channel_of(session: ActingSession) -> Row | None:
@@ -60,19 +64,25 @@ async def wait_executed(step: Step, env: Environment, session: ActingSession) ->
             return
         channel = await channel_of(session)
         if channel is None:
-            raise NoProgressError(step, "it has no replication channel any more")
+            raise StepFailedError(step, "it has no replication channel any more")
+        covering = step.kind is StepKind.COVER
+        if covering and channel["Replica_IO_Running"] == "No" and int(channel["Last_IO_Errno"]):
+            raise StepFailedError(step, f"it cannot read from {step.source}: {channel['Last_IO_Error']!r}")
         if int(channel["Last_SQL_Errno"]):
             raise NoProgressError(step, f"its applier stopped with {channel['Last_SQL_Error']!r}")
         if channel["Replica_SQL_Running"] != "Yes" and not started:
             await session.act(session.dialect.start_applier, step=str(step.number))
             started = True
         now = time.monotonic()
-        seen = f"{row['executed']} {channel['Relay_Log_File']}:{channel['Relay_Log_Pos']}"
+        applied = f"{row['executed']} {channel['Relay_Log_File']}:{channel['Relay_Log_Pos']}"
+        seen = f"{applied} {channel['Source_Log_File']}:{channel['Read_Source_Log_Pos']}"
         if seen != last:
             last, progress_at = seen, now
         elif now - progress_at > env.timing.no_progress:
-            patience = env.timing.no_progress
-            raise NoProgressError(step, f"its applier made no progress for {patience:g} s")
+            patience = f"for {env.timing.no_progress:g} s"
+            if covering and channel["Replica_IO_Running"] != "Yes":
+                raise StepFailedError(step, f"it could not connect to {step.source} {patience}")
+            raise NoProgressError(step, f"its applier made no progress {patience}")
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, env.timing.look * 10)
 
@@ -87,31 +97,47 @@ async def cover(step: Step, env: Environment) -> None:
 
 
 async def dial_old_master(step: Step, env: Environment) -> None:
-    """Rule 12: if it answers, it is fenced first; with more on it than the candidate has, all is undone."""
-    try:
-        session = await env.sessions.dial(step.instance)
-    except ConnectError as error:
-        if error.outcome.is_silence or not error.outcome.is_answer:
-            return
-        raise MasterAnswersError(step, f"it answers: {error.text}") from None
-    except LostError:
+    """Rule 12: if it answers, it is fenced first; with more on it than the candidate has, all is undone.
+
+    How it was is journalled before it is fenced, so that every abort, after a crash too, opens it again.
+    """
+    for _ in range(_DIALS):
+        try:
+            session = await env.sessions.dial(step.instance)
+            executed = await _fence_and_ask(step, env, session)
+        except ConnectError as error:
+            if not error.outcome.is_answer:
+                return
+            raise MasterAnswersError(step, f"it answers: {error.text}") from None
+        except LostError:
+            continue  # it spoke a moment ago: dead is only who does not speak when dialled again
+        except StatementError as error:
+            raise MasterAnswersError(step, f"it answers and cannot be fenced: {error.text}") from None
+        ahead = GtidSet.parse(executed) - GtidSet.parse(step.gtid_set)
+        if ahead:
+            reason = f"it answers again and has {ahead.count} transactions more: {ahead}"
+            raise MasterAnswersError(step, reason)
+        said = f"{step.instance} answers again: it is read-only now and has nothing of its own"
+        await env.journal.say(said)
         return
-    was_read_only = await fence(session, step=str(step.number))
-    executed = (await session.read("SELECT @@global.gtid_executed AS executed"))[0]["executed"]
-    ahead = GtidSet.parse(str(executed)) - GtidSet.parse(step.gtid_set)
-    if not ahead:
-        await env.journal.say(
-            f"{step.instance} answers again: it is read-only now and has nothing of its own"
-        )
-        return
-    if not was_read_only:
-        await session.set_writable(step=str(step.number))
-    raise MasterAnswersError(step, f"it answers again and has {ahead.count} transactions more: {ahead}")
+    raise MasterAnswersError(step, "it answers and loses every connection")
 
 
-async def fence(session: ActingSession, *, step: str) -> bool:
-    """Read-only, and its client sessions ended. Returns whether it was read-only already."""
-    row = (await session.read("SELECT @@global.read_only AS read_only"))[0]
+async def _fence_and_ask(step: Step, env: Environment, session: ActingSession) -> str:
+    sql = "SELECT @@global.read_only AS read_only, @@global.super_read_only AS super_read_only"
+    row = (await session.read(sql))[0]
+    was = Instance(
+        key=step.instance,
+        read_only=str(row["read_only"]) in ("1", "ON"),
+        super_read_only=str(row["super_read_only"]) in ("1", "ON"),
+    )
+    await env.remember(was, step)
+    await fence(session, step=str(step.number))
+    return str((await session.read("SELECT @@global.gtid_executed AS executed"))[0]["executed"])
+
+
+async def fence(session: ActingSession, *, step: str) -> None:
+    """Read-only, and its client sessions ended."""
     for attempt in range(3):
         try:
             await session.set_read_only(step=step)
@@ -122,7 +148,6 @@ async def fence(session: ActingSession, *, step: str) -> bool:
                 raise
             await end_client_sessions(session, step=step)
     await end_client_sessions(session, step=step)
-    return str(row["read_only"]) in ("1", "ON")
 
 
 async def end_client_sessions(session: ActingSession, *, step: str) -> None:
@@ -148,32 +173,33 @@ async def semi_sync_source(step: Step, env: Environment) -> None:
     if step.semi_sync is None:
         raise StepFailedError(step, "the plan gives no semi-sync settings")
     session = await env.sessions.on(step.instance)
-    wanted = step.semi_sync
+    wrong = await apply_semi_sync_source(session, step.semi_sync, enabled=True, step=str(step.number))
+    if wrong:
+        raise StepFailedError(step, f"semi-sync is not as it should be: {wrong}")
+
+
+async def apply_semi_sync_source(
+    session: ActingSession, wanted: SemiSync, *, enabled: bool, step: str
+) -> str:
+    """Set the source side. Returns what is not as wanted afterwards, "" if all is."""
     names = await _semi_sync_variables(session)
     source = "rpl_semi_sync_source_" if "rpl_semi_sync_source_enabled" in names else "rpl_semi_sync_master_"
     replica = "replica" if source.endswith("source_") else "slave"
+    if f"{source}enabled" not in names:
+        return "the semi-sync source plugin is not loaded there"
     settings = {
         f"{source}wait_point": wanted.wait_point,
         f"{source}wait_for_{replica}_count": str(wanted.wait_count),
         f"{source}timeout": str(wanted.timeout_ms),
         f"{source}wait_no_{replica}": "ON" if wanted.wait_no_replica else "OFF",
-        f"{source}enabled": "ON",
+        f"{source}enabled": "ON" if enabled else "OFF",
     }
-    if f"{source}enabled" not in names:
-        raise StepFailedError(step, "the semi-sync source plugin is not loaded there")
     assignments = ", ".join(f"GLOBAL {name} = {value}" for name, value in settings.items())
-    await session.act(f"SET {assignments}", step=str(step.number))
+    await session.act(f"SET {assignments}", step=step)
     found = await _semi_sync_variables(session)
-    wrong = [f"{name} is {found.get(name)}" for name, value in settings.items() if found.get(name) != value]
-    if wrong:
-        raise StepFailedError(step, f"semi-sync is not as it should be: {', '.join(wrong)}")
-
-
-async def set_semi_sync_source(session: ActingSession, *, enabled: bool, step: str) -> None:
-    names = await _semi_sync_variables(session)
-    for name in ("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"):
-        if name in names:
-            await session.act(f"SET GLOBAL {name} = {'ON' if enabled else 'OFF'}", step=step)
+    return ", ".join(
+        f"{name} is {found.get(name)}" for name, value in settings.items() if found.get(name) != value
+    )
 
 
 async def depose(step: Step, env: Environment) -> None:

@@ -19,7 +19,7 @@ import structlog
 
 from services.analysis import ReplicationAnalysis
 from services.config import Settings, cluster_matches, hold_down_milliseconds
-from services.execution.dead_master import DeadMasterRecovery
+from services.execution.dead_master import DeadMasterRecovery, last_seen
 from services.execution.dead_master import Outcome as Result
 from services.execution.environment import Environment, Sessions
 from services.execution.store_journal import StoreJournal
@@ -355,7 +355,8 @@ class Coordinator:
             outcome,
             at=utc_now(),
             term=mandate.term,
-            block_seconds=float(settings.RecoveryPeriodBlockSeconds),
+            # One whose successor was not seen to be writable blocks nothing: it may be dead too.
+            block_seconds=float(settings.RecoveryPeriodBlockSeconds) if result.verified else 0.0,
         )
         if result.succeeded:
             self._backoff.pop(entry.cluster_id, None)
@@ -414,7 +415,7 @@ class Coordinator:
             raise RecoveryRefusedError("this node does not lead")
         journal = StoreJournal(self._store, recovery.uid)
         key = recovery.analysis_entry.analyzed_instance_key
-        env = self._environment(recovery, mandate, journal, Instance(key=key))
+        env = self._environment(recovery, mandate, journal, last_seen(key, found.journal))
         began = time.monotonic()
         try:
             await journal.say(f"taken up by term {mandate.term}; it was begun by term {recovery.term}")

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from services.execution.before import BEFORE_KIND, before_from, before_to
 from services.execution.environment import Environment
 from services.execution.errors import (
     MasterAnswersError,
@@ -24,12 +25,12 @@ from services.mysql.errors import ConnectError, LostError
 from services.planning.candidates import PromotionPolicy
 from services.planning.master_recovery import Frozen, plan_freeze, plan_promotion
 from services.planning.plan import Plan, Refusal, Step, StepKind
-from services.topology.instance import Instance, ThreadState
+from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.merging import with_registrations
 from services.topology.records import JournalEntry, JournalPhase
 
-__all__ = ["PLAN_KIND", "DeadMasterRecovery", "Outcome"]
+__all__ = ["PLAN_KIND", "DeadMasterRecovery", "Outcome", "last_seen"]
 
 PLAN_KIND = "plan"
 """Kind of the journal entries that carry a plan as JSON; their step number is the plan's first step."""
@@ -46,6 +47,8 @@ class Outcome:
     lost: dict[InstanceKey, str] = field(default_factory=dict)
     participants: tuple[InstanceKey, ...] = ()
     errors: tuple[str, ...] = ()
+    verified: bool = False
+    """The successor was seen to be writable in the end."""
 
     @property
     def succeeded(self) -> bool:
@@ -77,7 +80,7 @@ class DeadMasterRecovery:
         say = self._env.journal.say
         self._env.before.update({replica.key: replica for replica in replicas})
         freeze = plan_freeze(self._cluster_id, failed, replicas)
-        await self._journal_plan(freeze, before=replicas)
+        self._journal_plan(freeze, before=replicas, executed=failed.executed_gtid_set)
         self._touched += freeze.steps
         unstopped = await self._executor.run(freeze.steps)
         frozen = await self._frozen(failed, replicas, unstopped)
@@ -88,6 +91,8 @@ class DeadMasterRecovery:
             if isinstance(plan, Refusal):
                 await say(f"not promoting anyone: {plan}")
                 return await self._abandon(refusal=plan)
+            for note in plan.notes:
+                await say(note)
             for ranked in plan.ranking:
                 verdict = "may be promoted" if ranked.promotable else "may not be promoted"
                 await say(f"candidate {ranked.key} {verdict}: {', '.join(ranked.reasons)}")
@@ -99,22 +104,24 @@ class DeadMasterRecovery:
             except MasterAnswersError as error:
                 return await self._abandon(error=f"the master is not dead: {error}")
             except StepFailedError as error:
+                if error.step.instance != plan.candidate:
+                    return await self._abandon(error=str(error))
                 await say(f"next candidate, because {error}")
-                policy = replace(policy, unfit={**policy.unfit, error.step.instance: error.reason})
+                policy = replace(policy, unfit={**policy.unfit, plan.candidate: error.reason})
         return await self._abandon(error="no candidate could be prepared")
 
     async def resume(self, entries: Sequence[JournalEntry]) -> Outcome:
-        """Take up a journal: complete it if its candidate is open, put the replicas back otherwise."""
+        """Take up a journal: complete it if its candidate is open, put the replicas back otherwise.
+
+        Raises RecoveryInterruptedError while that cannot be told, and as ``run`` does.
+        """
         opened = await self._opened_candidate(entries)
-        steps = [
-            step
-            for entry in entries
-            if entry.kind == PLAN_KIND
-            for step in steps_from_json(json.dumps(json.loads(entry.detail)["steps"]))
-        ]
-        for entry in entries:
-            if entry.kind == PLAN_KIND:
-                self._env.before.update(_before_from(json.loads(entry.detail)["before"]))
+        details = [json.loads(entry.detail) for entry in entries if entry.kind == PLAN_KIND]
+        steps = [step for detail in details for step in steps_from_json(json.dumps(detail["steps"]))]
+        remembered = [json.dumps(detail["before"]) for detail in details]
+        remembered += [entry.detail for entry in entries if entry.kind == BEFORE_KIND]
+        for text in remembered:
+            self._env.before.update(before_from(text))
         if opened is None:
             begun = {entry.step_no for entry in entries if entry.phase is JournalPhase.INTENT}
             self._touched = [step for step in steps if step.number in begun]
@@ -122,14 +129,17 @@ class DeadMasterRecovery:
         opening = max(step.number for step in steps if step.kind is StepKind.OPEN)
         rest = [step for step in steps if step.number > opening]
         await self._env.journal.say(f"{opened} was opened before the interruption: completing the recovery")
-        return await self._complete(opened, rest, {})
+        lost = {InstanceKey.parse(name): why for name, why in details[-1]["lost"].items()}
+        return await self._complete(opened, rest, lost)
 
     async def _opened_candidate(self, entries: Sequence[JournalEntry]) -> InstanceKey | None:
-        """The server that an intent to open names, if it is open. An unreachable one is asked for a while."""
+        """The server that an intent to open names, if it is open. One that is silent is asked for a while."""
         opening = [entry for entry in entries if entry.kind == StepKind.OPEN.value]
         if not opening:
             return None
         key = opening[-1].instance
+        if opening[-1].phase is JournalPhase.DONE:
+            return key
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _RESUME_PATIENCE_SECONDS
         while True:
@@ -139,26 +149,43 @@ class DeadMasterRecovery:
                 row = (await session.read("SELECT @@global.read_only AS read_only"))[0]
             except (ConnectError, LostError) as error:
                 if loop.time() > deadline:
-                    await self._env.journal.say(f"{key} was about to be opened and cannot be asked: {error}")
-                    return key
+                    await self._unanswered(key, error)
+                    return None
                 await asyncio.sleep(0.1)
             else:
                 return key if str(row["read_only"]) in ("0", "OFF") else None
+
+    async def _unanswered(self, key: InstanceKey, error: ConnectError | LostError) -> None:
+        """It was about to be opened, and does not say whether it is.
+
+        Where nobody listens nobody writes, and no replica had been pointed to it: it counts as one more
+        server that is gone. One that hangs may wake up open: nothing is done before it answers.
+        """
+        if error.outcome is CheckOutcome.REFUSED:
+            await self._env.journal.say(f"{key} was about to be opened and is gone: {error}")
+            return
+        said = f"{key} was about to be opened and does not say whether it is: {error}"
+        await self._env.journal.say(f"{said}; nobody is promoted before it answers or is stopped")
+        raise RecoveryInterruptedError(said)
 
     async def _frozen(
         self, failed: Instance, replicas: Sequence[Instance], unstopped: dict[InstanceKey, str]
     ) -> Frozen:
         stopped = [replica for replica in replicas if replica.key not in unstopped]
         reads = await asyncio.gather(*(self._read(replica) for replica in stopped), return_exceptions=True)
-        reachable = tuple(read for read in reads if isinstance(read, Instance))
-        keys = {replica.key for replica in reachable}
-        unreachable = tuple(replica for replica in replicas if replica.key not in keys)
+        reachable, why = [], dict(unstopped)
+        for replica, read in zip(stopped, reads, strict=True):
+            if not isinstance(read, Instance):
+                why[replica.key] = f"it was stopped and cannot be read: {read}"
+            elif read.receiver_state is ThreadState.RUNNING:
+                why[replica.key] = "somebody has started its receiver again"
+            else:
+                reachable.append(read)
+        unreachable = tuple(replica for replica in replicas if replica.key in why)
         for replica in unreachable:
-            await self._env.journal.say(
-                f"{replica.key} could not be stopped: {unstopped.get(replica.key, 'lost')}"
-            )
+            await self._env.journal.say(f"{replica.key} is not counted upon: {why[replica.key]}")
         return Frozen(
-            cluster_id=self._cluster_id, failed=failed, reachable=reachable, unreachable=unreachable
+            cluster_id=self._cluster_id, failed=failed, reachable=tuple(reachable), unreachable=unreachable
         )
 
     async def _read(self, replica: Instance) -> Instance:
@@ -166,7 +193,7 @@ class DeadMasterRecovery:
         return with_registrations(await session.poll(timeout=self._env.timing.statement), replica)
 
     async def _promote(self, plan: Plan) -> Outcome:
-        await self._journal_plan(plan)
+        self._journal_plan(plan)
         opening = next(step.stage for step in plan.steps if step.kind is StepKind.OPEN)
         before = [step for step in plan.steps if step.stage < opening]
         self._touched += before
@@ -188,12 +215,13 @@ class DeadMasterRecovery:
     ) -> Outcome:
         """From the opening on there is no way back: what fails is reported, and the others are served."""
         errors: list[str] = []
+        verified = True
         try:
-            failed = await self._executor.run(rest)
+            await self._executor.run(rest)
         except StepFailedError as error:
-            failed = {}
+            verified = False
             errors.append(str(error))
-        for key, reason in failed.items():
+        for key, reason in self._executor.failures.items():
             if key == successor:
                 errors.append(f"{key}: {reason}")
             else:
@@ -202,7 +230,11 @@ class DeadMasterRecovery:
             await self._env.journal.say(f"{key} is lost: {reason}")
         participants = {step.instance for step in rest if step.instance not in lost} - {self._failed}
         return Outcome(
-            successor=successor, lost=lost, participants=tuple(sorted(participants)), errors=tuple(errors)
+            successor=successor,
+            lost=lost,
+            participants=tuple(sorted(participants)),
+            errors=tuple(errors),
+            verified=verified,
         )
 
     async def _abandon(self, *, refusal: Refusal | None = None, error: str = "") -> Outcome:
@@ -217,8 +249,14 @@ class DeadMasterRecovery:
     def _next_step(self) -> int:
         return 100 * (1 + max((step.number for step in self._touched), default=0) // 100)
 
-    async def _journal_plan(self, plan: Plan, before: Sequence[Instance] = ()) -> None:
-        detail = {"steps": json.loads(steps_to_json(plan.steps)), "before": _before_to(before)}
+    def _journal_plan(self, plan: Plan, before: Sequence[Instance] = (), executed: str = "") -> None:
+        """``executed`` is what the failed master was last seen to have; it goes with the first plan."""
+        detail = {
+            "steps": json.loads(steps_to_json(plan.steps)),
+            "before": json.loads(before_to(before)),
+            "lost": {str(key): why for key, why in plan.lost.items()},
+            "executed": executed,
+        }
         entry = JournalEntry(
             recovery_uid=self._env.recovery_uid,
             term=self._env.mandate.term,
@@ -232,27 +270,8 @@ class DeadMasterRecovery:
         self._executor.announce(entry)
 
 
-def _before_to(replicas: Sequence[Instance]) -> list[dict[str, object]]:
-    return [
-        {
-            "host": replica.key.hostname,
-            "port": replica.key.port,
-            "receiver": replica.receiver_state.value,
-            "applier": replica.applier_state.value,
-            "semi_sync_master_enabled": replica.semi_sync_master_enabled,
-        }
-        for replica in replicas
-    ]
-
-
-def _before_from(values: list[dict[str, object]]) -> dict[InstanceKey, Instance]:
-    found = {}
-    for value in values:
-        key = InstanceKey(str(value["host"]), int(str(value["port"])))
-        found[key] = Instance(
-            key=key,
-            receiver_state=ThreadState(value["receiver"]),
-            applier_state=ThreadState(value["applier"]),
-            semi_sync_master_enabled=bool(value["semi_sync_master_enabled"]),
-        )
-    return found
+def last_seen(failed: InstanceKey, entries: Sequence[JournalEntry]) -> Instance:
+    """The failed master as the journal remembers it, for a later term."""
+    plans = [json.loads(entry.detail) for entry in entries if entry.kind == PLAN_KIND]
+    executed = next((str(plan["executed"]) for plan in plans if plan["executed"]), "")
+    return Instance(key=failed, executed_gtid_set=executed)

@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from services.execution.before import BEFORE_KIND, before_to
 from services.mysql.connection import Login
 from services.mysql.session import ActingSession, Mandate
+from services.planning.plan import Step
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
-from services.topology.records import JournalEntry
+from services.topology.records import JournalEntry, JournalPhase
 
 __all__ = ["Environment", "Journal", "Sessions", "Timing"]
 
@@ -85,5 +87,22 @@ class Environment:
     depose: Callable[[InstanceKey, InstanceKey], Awaitable[None]]
     """Durably: (failed, promoted). The failed one is deposed, the other is the cluster's master."""
     before: dict[InstanceKey, Instance] = field(default_factory=dict)
-    """Replicas as they were before the recovery touched them: what an abort restores."""
+    """Servers as they were before the recovery touched them: what an abort restores."""
     timing: Timing = Timing()
+
+    async def remember(self, before: Instance, step: Step) -> None:
+        """Durably, before ``step`` changes a server that the plan did not expect to find alive."""
+        if before.key in self.before:
+            return
+        entry = JournalEntry(
+            recovery_uid=self.recovery_uid,
+            term=self.mandate.term,
+            step_no=step.number,
+            kind=BEFORE_KIND,
+            instance=before.key,
+            phase=JournalPhase.INTENT,
+            detail=before_to([before]),
+            at=self.utc_now(),
+        )
+        await self.journal.write([entry])
+        self.before[before.key] = before

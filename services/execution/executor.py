@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 
-from services.execution.actions import ACTIONS, set_semi_sync_source
+from services.execution.actions import ACTIONS
 from services.execution.environment import Environment
 from services.execution.errors import StepFailedError
-from services.mysql.errors import LostError, MySQLError, StatementError
+from services.execution.undoing import restore
+from services.mysql.errors import LostError, MySQLError
 from services.mysql.session import MandateOverError
 from services.planning.plan import SemiSync, Step, StepKind
-from services.topology.instance import Instance, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.records import JournalEntry, JournalPhase
 
@@ -40,24 +40,25 @@ class Executor:
     def __init__(self, env: Environment) -> None:
         self._env = env
         self._outcomes: list[JournalEntry] = []
+        self.failures: dict[InstanceKey, str] = {}
+        """Instances whose optional steps failed in the last ``run``, with reasons; also after it raised."""
 
     async def run(self, steps: Sequence[Step]) -> dict[InstanceKey, str]:
-        """Run the steps stage by stage. Returns the instances whose optional steps failed, with reasons.
+        """Run the steps stage by stage. Returns ``failures``.
 
         Raises StepFailedError, MandateOverError, or what the journal raises; then later stages did not run.
         """
-        failed: dict[InstanceKey, str] = {}
+        self.failures = {}
         for _, stage in groupby(steps, key=lambda step: step.stage):
-            failed.update(await self._stage(list(stage)))
+            await self._stage(list(stage))
         await self.flush()
-        return failed
+        return self.failures
 
-    async def _stage(self, steps: list[Step]) -> dict[InstanceKey, str]:
+    async def _stage(self, steps: list[Step]) -> None:
         intents = [self._entry(step, JournalPhase.INTENT) for step in steps if step.kind not in _READS]
         if intents:
             await self.flush(intents)
         results = await asyncio.gather(*(self._do(step) for step in steps), return_exceptions=True)
-        failed: dict[InstanceKey, str] = {}
         fatal: BaseException | None = None
         for step, result in zip(steps, results, strict=True):
             if result is None:
@@ -67,11 +68,11 @@ class Executor:
             if step.required or not isinstance(result, (StepFailedError, MySQLError)):
                 fatal = fatal or self._as_step_failure(step, result)
             else:
-                failed[step.instance] = result.reason if isinstance(result, StepFailedError) else str(result)
+                reason = result.reason if isinstance(result, StepFailedError) else str(result)
+                self.failures[step.instance] = reason
         if fatal is not None:
             await self.flush()
             raise fatal
-        return failed
 
     async def _do(self, step: Step) -> None:
         action = ACTIONS[step.kind]
@@ -116,40 +117,19 @@ class Executor:
         by_instance: dict[InstanceKey, list[Step]] = {}
         for step in touched:
             by_instance.setdefault(step.instance, []).append(step)
-        for key, steps in sorted(by_instance.items()):
+        for key, steps in sorted(by_instance.items(), key=lambda item: (item[0] != failed_master, item[0])):
             before = self._env.before.get(key)
             if before is None:
                 continue
             try:
-                await self._restore(before, steps, failed_master)
-            except (MySQLError, MandateOverError) as error:
+                await restore(self._env, before, steps, failed_master)
+            except (MySQLError, MandateOverError, ValueError) as error:
                 complaints.append(f"could not put back {key}: {error}")
             else:
-                undone = replace(steps[-1], what="replication as before")
-                self._outcomes.append(self._entry(undone, JournalPhase.UNDONE))
+                what = "as it was before" if key == failed_master else "replication as before"
+                self._outcomes.append(self._entry(replace(steps[-1], what=what), JournalPhase.UNDONE))
         await self.flush()
         return complaints
-
-    async def _restore(self, before: Instance, steps: Sequence[Step], failed_master: InstanceKey) -> None:
-        session = await self._env.sessions.on(before.key)
-        kinds = {step.kind for step in steps}
-        label = f"{steps[-1].number}-undo"
-        dialect = session.dialect
-        if StepKind.SEMI_SYNC_SOURCE in kinds and not before.semi_sync_master_enabled:
-            await set_semi_sync_source(session, enabled=False, step=label)
-        if StepKind.COVER in kinds or StepKind.REPOINT in kinds:
-            stop = self._env.timing.stop
-            await session.act(dialect.stop_replica, step=label, timeout=stop)
-            back = dialect.change_source_to(f"'{failed_master.hostname}'", failed_master.port)
-            await session.act(back, step=label)
-        try:
-            if before.receiver_state is not ThreadState.STOPPED:
-                await session.act(dialect.start_receiver, step=label)
-            if before.applier_state is ThreadState.RUNNING:
-                await session.act(dialect.start_applier, step=label)
-        except StatementError as error:
-            if error.errno != 1200:  # it is not configured as a replica any more: nothing to start
-                raise
 
 
 def steps_to_json(steps: Sequence[Step]) -> str:

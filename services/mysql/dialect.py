@@ -53,6 +53,10 @@ class Dialect:
         return f"START {self.replica} SQL_THREAD"
 
     @property
+    def stop_applier(self) -> str:
+        return f"STOP {self.replica} SQL_THREAD"
+
+    @property
     def start_replica(self) -> str:
         return f"START {self.replica}"
 

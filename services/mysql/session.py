@@ -10,7 +10,8 @@ A process can be paused between a check and a statement, and a statement can wai
 - What opens a server carries the deadline in the statement itself as well, because it may wait behind a lock
   after the guard.
 - ``wait_timeout=1`` ends the session of a Leader that is paused; a living one pings. ``lock_wait_timeout``
-  keeps a statement from waiting behind a metadata lock.
+  keeps a statement from waiting behind a metadata lock; it is shorter than the statement's own time-out, so
+  that the answer tells what held it up. The session's clock is UTC: it has no summer time.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _CLOCK_SECONDS = 1.0
 """A server's clock that was read so long ago still bounds a statement; for an opening it is read anew."""
 _GUARD_FAILED = 1242  # "Subquery returns more than 1 row": how the guard stops a statement
 _DENIED_LOCK_TRIES = 20
+_FENCES = "SET SESSION wait_timeout=1, lock_wait_timeout=1, time_zone='+00:00'"
+_STATEMENT_SECONDS = 1.5
 
 
 class MandateOverError(Exception):
@@ -98,8 +101,7 @@ class ActingSession:
             raise MandateOverError(f"{key}: the right to act has ended (term {mandate.term})")
         connection = await Connection.open(key, login, timeout=timeout)
         try:
-            fences = "SET SESSION wait_timeout=1, lock_wait_timeout=1"
-            rows = await connection.query(f"{fences}; {HELLO}", timeout=timeout)
+            rows = await connection.query(f"{_FENCES}; {HELLO}", timeout=timeout)
             session = cls(connection, PolledServer.on(connection, rows[1][0]), mandate)
             await session._take_locks(timeout)
         except BaseException:
@@ -127,7 +129,8 @@ class ActingSession:
                 if self._mandate.remaining_seconds() <= 0:
                     raise MandateOverError(f"{self.key}: the right to act has ended (term {term})")
                 with contextlib.suppress(StatementError):  # it may have ended by itself
-                    await self._connection.query(f"KILL {int(row['holder'])}", timeout=timeout)
+                    kill = f"{self._comment('lock')} KILL {int(row['holder'])}"
+                    await self._connection.query(kill, timeout=timeout)
             await asyncio.sleep(0.02)
         raise StatementError(self.key, f"the session that holds {self._lock!r} does not end")
 
@@ -141,7 +144,7 @@ class ActingSession:
         async with self._turn:
             return await self._server.poll(timeout=timeout)
 
-    async def act(self, sql: str, *, step: str, timeout: float = 1.0) -> None:
+    async def act(self, sql: str, *, step: str, timeout: float = _STATEMENT_SECONDS) -> None:
         """Run one changing statement behind the guard. ``timeout`` bounds it, in seconds.
 
         Raises MandateOverError (it did not run), StatementError (the server refused it) or LostError (it
@@ -151,19 +154,20 @@ class ActingSession:
             deadline = await self._server_deadline(timeout)
             await self._guarded(sql, deadline, step, timeout)
 
-    async def set_writable(self, *, step: str, timeout: float = 1.0) -> None:
-        """Open the server for writes, each statement carrying the deadline in the server's clock."""
+    async def set_writable(self, *, step: str, timeout: float = _STATEMENT_SECONDS) -> None:
+        """Open the server for writes by a statement that carries the deadline in the server's clock.
+
+        One statement: where there is ``super_read_only``, switching ``read_only`` off switches both off.
+        """
         async with self._turn:
             deadline = await self._server_deadline(timeout, fresh=True)
-            names = ["super_read_only", "read_only"] if self.dialect.super_read_only else ["read_only"]
-            for name in names:
-                opening = f"SET GLOBAL {name} = IF(SYSDATE(6) < '{deadline}', 0, @@global.{name})"
-                await self._guarded(opening, deadline, step, timeout)
-            rows = await self._connection.query("SELECT @@global.read_only AS read_only", timeout=timeout)
-        if str(rows[0][0]["read_only"]) not in ("0", "OFF"):
+            opening = f"SET GLOBAL read_only = IF(SYSDATE(6) < '{deadline}', 0, @@global.read_only)"
+            look = "SELECT @@global.read_only AS read_only"
+            results = await self._guarded(f"{opening}; {look}", deadline, step, timeout)
+        if str(results[-1][0]["read_only"]) not in ("0", "OFF"):
             raise MandateOverError(f"{self.key}: the deadline passed before the server could be opened")
 
-    async def set_read_only(self, *, step: str, timeout: float = 1.0) -> None:
+    async def set_read_only(self, *, step: str, timeout: float = _STATEMENT_SECONDS) -> None:
         """Close the server for writes, also for privileged accounts where the flavour can."""
         name = "super_read_only" if self.dialect.super_read_only else "read_only"
         await self.act(f"SET GLOBAL {name} = 1", step=step, timeout=timeout)
@@ -176,27 +180,30 @@ class ActingSession:
             # As if it had been read only now: the server's deadline is never the later one.
             self._clock = time.monotonic(), datetime.fromisoformat(str(rows[0][0]["server_time"]))
         read_at, server_time = self._clock
+        now = time.monotonic()  # before the mandate is asked: we may be paused in between
         remaining = self._mandate.remaining_seconds()
         if remaining <= 0:
             raise MandateOverError(f"{self.key}: the right to act has ended (term {self._mandate.term})")
-        deadline = server_time + timedelta(seconds=time.monotonic() - read_at + remaining)
+        deadline = server_time + timedelta(seconds=now - read_at + remaining)
         return deadline.isoformat(sep=" ", timespec="microseconds")
 
-    async def _guarded(self, sql: str, deadline: str, step: str, timeout: float) -> None:
+    async def _guarded(self, sql: str, deadline: str, step: str, timeout: float) -> list[list[Row]]:
         remaining = self._mandate.remaining_seconds()
         if remaining <= 0:
             raise MandateOverError(f"{self.key}: the right to act has ended (term {self._mandate.term})")
-        comment = f"/* orchestray term={self._mandate.term} step={step} */"
         guard = (
             f"DO IF(SYSDATE(6) < '{deadline}' AND IS_USED_LOCK('{self._lock}') = CONNECTION_ID(), "
             "1, (SELECT 1 UNION ALL SELECT 2))"
         )
         try:
-            await self._connection.query(f"{guard}; {comment} {sql}", timeout=timeout)
+            return await self._connection.query(f"{guard}; {self._comment(step)} {sql}", timeout=timeout)
         except StatementError as error:
             if error.errno == _GUARD_FAILED:
                 raise MandateOverError(f"{self.key}: the server's guard stopped step {step}") from None
             raise
+
+    def _comment(self, step: str) -> str:
+        return f"/* orchestray term={self._mandate.term} step={step} */"
 
     async def _keep_alive(self) -> None:
         while not self._connection.closed:

@@ -1,0 +1,64 @@
+"""Putting back what an aborted recovery did to one server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.execution.actions import apply_semi_sync_source
+from services.execution.environment import Environment
+from services.mysql.errors import StatementError
+from services.mysql.session import ActingSession, quoted_host
+from services.planning.plan import SemiSync, Step, StepKind
+from services.topology.instance import Instance, ThreadState
+from services.topology.keys import InstanceKey
+
+__all__ = ["restore"]
+
+_NOT_A_REPLICA = 1200
+
+
+async def restore(
+    env: Environment, before: Instance, steps: Sequence[Step], failed_master: InstanceKey
+) -> None:
+    """Make the server as it was, in what ``steps`` may have changed. Raises as acting does, or ValueError."""
+    session = await env.sessions.on(before.key)
+    label = f"{steps[-1].number}-undo"
+    if before.key == failed_master:
+        await _reopen(session, before, label)
+        return
+    kinds = {step.kind for step in steps}
+    if StepKind.SEMI_SYNC_SOURCE in kinds and before.semi_sync_available:
+        was = SemiSync(
+            wait_point=before.semi_sync_master_wait_point,
+            wait_count=before.semi_sync_master_wait_count,
+            timeout_ms=before.semi_sync_master_timeout_ms,
+            wait_no_replica=before.semi_sync_master_wait_no_replica,
+        )
+        await apply_semi_sync_source(session, was, enabled=before.semi_sync_master_enabled, step=label)
+    if StepKind.COVER in kinds:
+        await session.act(session.dialect.stop_replica, step=label, timeout=env.timing.stop)
+        back = session.dialect.change_source_to(quoted_host(failed_master.hostname), failed_master.port)
+        await session.act(back, step=label)
+    await _threads(session, before, kinds, label)
+
+
+async def _reopen(session: ActingSession, before: Instance, label: str) -> None:
+    """The failed master was met alive and fenced, and nobody was promoted in its place."""
+    if not before.read_only:
+        await session.set_writable(step=label)
+    elif not before.super_read_only:
+        await session.act("SET GLOBAL super_read_only = 0", step=label)
+
+
+async def _threads(session: ActingSession, before: Instance, kinds: set[StepKind], label: str) -> None:
+    dialect = session.dialect
+    try:
+        if before.receiver_state is not ThreadState.STOPPED:
+            await session.act(dialect.start_receiver, step=label)
+        if before.applier_state is ThreadState.RUNNING:
+            await session.act(dialect.start_applier, step=label)
+        elif before.applier_state is ThreadState.STOPPED and kinds & {StepKind.DRAIN, StepKind.COVER}:
+            await session.act(dialect.stop_applier, step=label)
+    except StatementError as error:
+        if error.errno != _NOT_A_REPLICA:  # somebody made it something else meanwhile: nothing to start
+            raise
