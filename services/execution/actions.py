@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from services.execution.environment import Environment
 from services.execution.errors import MasterAnswersError, NoProgressError, StepFailedError
@@ -20,6 +20,7 @@ __all__ = ["ACTIONS", "apply_semi_sync_source", "channel_of", "fence", "wait_exe
 
 Action = Callable[[Step, Environment], Awaitable[None]]
 
+_UNKNOWN_VARIABLE = 1193
 _DIALS = 3
 """A master that logs us in and is gone in the next moment is asked so often whether it is dead."""
 
@@ -89,8 +90,7 @@ async def wait_executed(step: Step, env: Environment, session: ActingSession) ->
 
 async def cover(step: Step, env: Environment) -> None:
     session = await env.sessions.on(step.instance)
-    await _stop_replica(step, env, session)
-    await _point(step, session)
+    await _point(step, env, session)
     await session.act(session.dialect.start_replica, step=str(step.number), timeout=env.timing.statement)
     await wait_executed(step, env, session)
     await session.act(session.dialect.stop_receiver, step=str(step.number), timeout=env.timing.statement)
@@ -164,10 +164,6 @@ async def end_client_sessions(session: ActingSession, *, step: str) -> None:
                 raise
 
 
-async def stop_replica(step: Step, env: Environment) -> None:
-    await _stop_replica(step, env, await env.sessions.on(step.instance))
-
-
 async def semi_sync_source(step: Step, env: Environment) -> None:
     """Rule 11: on, with the failed master's settings, and seen to be so, before the server is opened."""
     if step.semi_sync is None:
@@ -182,24 +178,23 @@ async def apply_semi_sync_source(
     session: ActingSession, wanted: SemiSync, *, enabled: bool, step: str
 ) -> str:
     """Set the source side. Returns what is not as wanted afterwards, "" if all is."""
-    names = await _semi_sync_variables(session)
-    source = "rpl_semi_sync_source_" if "rpl_semi_sync_source_enabled" in names else "rpl_semi_sync_master_"
-    replica = "replica" if source.endswith("source_") else "slave"
-    if f"{source}enabled" not in names:
-        return "the semi-sync source plugin is not loaded there"
-    settings = {
-        f"{source}wait_point": wanted.wait_point,
-        f"{source}wait_for_{replica}_count": str(wanted.wait_count),
-        f"{source}timeout": str(wanted.timeout_ms),
-        f"{source}wait_no_{replica}": "ON" if wanted.wait_no_replica else "OFF",
-        f"{source}enabled": "ON" if enabled else "OFF",
-    }
-    assignments = ", ".join(f"GLOBAL {name} = {value}" for name, value in settings.items())
-    await session.act(f"SET {assignments}", step=step)
-    found = await _semi_sync_variables(session)
-    return ", ".join(
-        f"{name} is {found.get(name)}" for name, value in settings.items() if found.get(name) != value
-    )
+    for source, replica in (("rpl_semi_sync_source_", "replica"), ("rpl_semi_sync_master_", "slave")):
+        settings = {
+            f"{source}wait_point": wanted.wait_point,
+            f"{source}wait_for_{replica}_count": str(wanted.wait_count),
+            f"{source}timeout": str(wanted.timeout_ms),
+            f"{source}wait_no_{replica}": str(int(wanted.wait_no_replica)),
+            f"{source}enabled": str(int(enabled)),
+        }
+        if await _semi_sync_source_values(session, settings) is None:
+            continue
+        assignments = ", ".join(f"GLOBAL {name} = {value}" for name, value in settings.items())
+        await session.act(f"SET {assignments}", step=step)
+        found = await _semi_sync_source_values(session, settings) or {}
+        return ", ".join(
+            f"{name} is {found.get(name)}" for name, value in settings.items() if found.get(name) != value
+        )
+    return "the semi-sync source plugin is not loaded there"
 
 
 async def depose(step: Step, env: Environment) -> None:
@@ -219,23 +214,26 @@ async def forget_source(step: Step, env: Environment) -> None:
 
 async def repoint(step: Step, env: Environment) -> None:
     session = await env.sessions.on(step.instance)
-    await _stop_replica(step, env, session)
-    await _keep_nothing_unexecuted(step, env, session)
     if step.semi_sync_replica:
-        names = await _semi_sync_variables(session)
-        for name in ("rpl_semi_sync_replica_enabled", "rpl_semi_sync_slave_enabled"):
-            if name in names:
-                await session.act(f"SET GLOBAL {name} = ON", step=str(step.number))
-    await _point(step, session)
+        await _semi_sync_replica_on(step, session)
+    await _point(step, env, session)
     await session.act(session.dialect.start_replica, step=str(step.number), timeout=env.timing.statement)
     await _wait_receiving(step, env, session)
 
 
-async def _keep_nothing_unexecuted(step: Step, env: Environment, session: ActingSession) -> None:
+async def _semi_sync_replica_on(step: Step, session: ActingSession) -> None:
+    try:
+        await session.act("SET GLOBAL rpl_semi_sync_replica_enabled = 1", step=str(step.number))
+    except StatementError as error:
+        if error.errno != _UNKNOWN_VARIABLE:
+            raise
+        await session.act("SET GLOBAL rpl_semi_sync_slave_enabled = 1", step=str(step.number))
+
+
+async def _keep_nothing_unexecuted(
+    step: Step, env: Environment, session: ActingSession, channel: Row
+) -> None:
     """Rule 1: what it retrieved is executed by it, or contained in what the new source has executed."""
-    channel = await channel_of(session)
-    if channel is None:
-        return
     retrieved = GtidSet.parse(str(channel.get("Retrieved_Gtid_Set") or ""))
     own = (await session.read("SELECT @@global.gtid_executed AS executed"))[0]["executed"]
     left = retrieved - GtidSet.parse(str(own))
@@ -271,17 +269,36 @@ async def _stop_replica(step: Step, env: Environment, session: ActingSession) ->
     await session.act(session.dialect.stop_replica, step=str(step.number), timeout=env.timing.stop)
 
 
-async def _point(step: Step, session: ActingSession) -> None:
+async def _point(step: Step, env: Environment, session: ActingSession) -> None:
+    """To ``step.source``. A channel that has auto-position keeps its applier running, and its relay log."""
     try:
         host = quoted_host(step.source.hostname)
     except ValueError as error:
         raise StepFailedError(step, str(error)) from None
-    await session.act(session.dialect.change_source_to(host, step.source.port), step=str(step.number))
+    channel = await channel_of(session)
+    if channel is None:
+        raise StepFailedError(step, "it has no replication channel any more")
+    by_gtid = str(channel.get("Auto_Position", 0)) == "1"
+    if not by_gtid:
+        await _stop_replica(step, env, session)
+    elif channel["Replica_IO_Running"] != "No":
+        await session.act(session.dialect.stop_receiver, step=str(step.number), timeout=env.timing.stop)
+    if step.kind is StepKind.REPOINT:
+        await _keep_nothing_unexecuted(step, env, session, channel)
+    statement = session.dialect.change_source_to(host, step.source.port, auto_position=not by_gtid)
+    await session.act(statement, step=str(step.number))
 
 
-async def _semi_sync_variables(session: ActingSession) -> dict[str, str]:
-    rows = await session.read(r"SHOW GLOBAL VARIABLES LIKE 'rpl\_semi\_sync\_%'")
-    return {str(row["Variable_name"]): str(row["Value"]) for row in rows}
+async def _semi_sync_source_values(session: ActingSession, names: Iterable[str]) -> dict[str, str] | None:
+    """The variables as the server has them now; None if it does not know them: no such plugin."""
+    selected = ", ".join(f"@@global.{name} AS {name}" for name in names)
+    try:
+        row = (await session.read(f"SELECT {selected}"))[0]
+    except StatementError as error:
+        if error.errno != _UNKNOWN_VARIABLE:
+            raise
+        return None
+    return {name: str(value) for name, value in row.items()}
 
 
 def _one_line(gtid_set: str) -> str:
@@ -293,7 +310,6 @@ ACTIONS: dict[StepKind, Action] = {
     StepKind.DRAIN: drain,
     StepKind.COVER: cover,
     StepKind.DIAL_OLD_MASTER: dial_old_master,
-    StepKind.STOP_REPLICA: stop_replica,
     StepKind.SEMI_SYNC_SOURCE: semi_sync_source,
     StepKind.DEPOSE: depose,
     StepKind.OPEN: open_for_writes,

@@ -27,7 +27,6 @@ from services.planning.master_recovery import Frozen, plan_freeze, plan_promotio
 from services.planning.plan import Plan, Refusal, Step, StepKind
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.merging import with_registrations
 from services.topology.records import JournalEntry, JournalPhase
 
 __all__ = ["PLAN_KIND", "DeadMasterRecovery", "Outcome", "last_seen"]
@@ -190,21 +189,20 @@ class DeadMasterRecovery:
 
     async def _read(self, replica: Instance) -> Instance:
         session = await self._env.sessions.on(replica.key)
-        return with_registrations(await session.poll(timeout=self._env.timing.statement), replica)
+        return await session.read_replica(replica, timeout=self._env.timing.statement)
 
     async def _promote(self, plan: Plan) -> Outcome:
         self._journal_plan(plan)
         opening = next(step.stage for step in plan.steps if step.kind is StepKind.OPEN)
-        before = [step for step in plan.steps if step.stage < opening]
-        self._touched += before
-        await self._executor.run(before)
+        self._touched += [step for step in plan.steps if step.stage < opening]
         try:
-            await self._executor.run([step for step in plan.steps if step.stage == opening])
+            await self._executor.run([step for step in plan.steps if step.stage <= opening])
         except StepFailedError as error:
+            if error.step.kind is not StepKind.OPEN:
+                raise
             # It may be open all the same. Only a new session, which ends this one, can tell.
-            raise RecoveryInterruptedError(
-                f"whether {plan.candidate} is open is not known: {error}"
-            ) from None
+            unknown = f"whether {plan.candidate} is open is not known: {error}"
+            raise RecoveryInterruptedError(unknown) from None
         await self._env.journal.say(f"{plan.candidate} is open for writes")
         return await self._complete(
             plan.candidate, [step for step in plan.steps if step.stage > opening], dict(plan.lost)
@@ -221,6 +219,7 @@ class DeadMasterRecovery:
         except StepFailedError as error:
             verified = False
             errors.append(str(error))
+        await self._executor.flush()
         for key, reason in self._executor.failures.items():
             if key == successor:
                 errors.append(f"{key}: {reason}")

@@ -68,11 +68,15 @@ class Dialect:
     def reset_replica_all(self) -> str:
         return f"RESET {self.replica} ALL"
 
-    def change_source_to(self, host_literal: str, port: int) -> str:
-        """Point to another source by GTID. Credentials and TLS settings of the channel stay."""
+    def change_source_to(self, host_literal: str, port: int, *, auto_position: bool = True) -> str:
+        """Point to another source by GTID. Credentials and TLS settings of the channel stay.
+
+        Without ``auto_position``, for a channel that has it already, only the receiver need be stopped, and
+        the relay log is kept.
+        """
         option = self.source_option
         place = f"{option}HOST={host_literal}, {option}PORT={port:d}"
-        return f"{self.change_source} {place}, {option}AUTO_POSITION=1"
+        return f"{self.change_source} {place}" + (f", {option}AUTO_POSITION=1" if auto_position else "")
 
     def dump_threads(self, *, performance_schema: bool) -> str:
         """Clients that read the binary log; ``Host`` is ``address:port`` of their end."""

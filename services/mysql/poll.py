@@ -84,6 +84,11 @@ class PolledServer:
             results = await self._one_by_one(timeout)
         return self._instance(results)
 
+    async def poll_replica(self, known: Instance, *, timeout: float) -> Instance:
+        """``known`` with what moves read afresh: its variables and its channel. Raises StatementError too."""
+        results = await self.connection.query("; ".join(self._statements[:2]), timeout=timeout)
+        return apply_replica_status(apply_variables(known, results[0][0]), results[1])
+
     async def _one_by_one(self, timeout: float) -> list[list[Row]]:
         """Find out which statement of the batch was refused."""
         errors: list[StatementError] = []

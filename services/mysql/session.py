@@ -139,10 +139,10 @@ class ActingSession:
         async with self._turn:
             return (await self._connection.query(sql, timeout=timeout))[0]
 
-    async def poll(self, *, timeout: float = 1.0) -> Instance:
-        """Everything that a probe asks. Raises as ``PolledServer.poll``."""
+    async def read_replica(self, known: Instance, *, timeout: float = 1.0) -> Instance:
+        """``known`` as it is now, in what replication moves. Raises as ``PolledServer.poll_replica``."""
         async with self._turn:
-            return await self._server.poll(timeout=timeout)
+            return await self._server.poll_replica(known, timeout=timeout)
 
     async def act(self, sql: str, *, step: str, timeout: float = _STATEMENT_SECONDS) -> None:
         """Run one changing statement behind the guard. ``timeout`` bounds it, in seconds.

@@ -169,7 +169,6 @@ def _promotion(
     stage = next(stages)
     what = "dial it once more, fence it if it answers (rule 12)"
     add(stage, StepKind.DIAL_OLD_MASTER, frozen.failed.key, what, gtid_set=str(has), undo="open it again")
-    add(stage, StepKind.STOP_REPLICA, key, "stop the applier", undo="start replication")
     semi_sync = _semi_sync(frozen.failed)
     if semi_sync is not None:
         what = (
@@ -180,7 +179,6 @@ def _promotion(
     add(next(stages), StepKind.OPEN, key, "open for writes")
     stage = next(stages)
     add(stage, StepKind.DEPOSE, frozen.failed.key, "remember it as deposed (rule 12)", source=key)
-    add(stage, StepKind.FORGET_SOURCE, key, "forget the failed master", required=False)
     followers = [candidate for candidate in candidates if candidate is not chosen]
     acknowledging = _who_acknowledges(semi_sync, followers)
     for follower in followers:
@@ -188,6 +186,8 @@ def _promotion(
             stage, StepKind.REPOINT, follower.key, f"replicate from {key} (rule 9)", source=key,
             gtid_set=str(follower.holds), required=False, semi_sync_replica=follower.key in acknowledging,
         )  # fmt: skip
+    # Last, because it writes a lot: until then nobody but a restart would read what is forgotten here.
+    add(next(stages), StepKind.FORGET_SOURCE, key, "forget the failed master", required=False)
     add(next(stages), StepKind.VERIFY, key, "see that it is writable and the others receive from it")
     lost = {replica.key: "could not be reached" for replica in frozen.unreachable}
     notes = []

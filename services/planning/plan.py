@@ -18,7 +18,6 @@ class StepKind(str, Enum):
     DRAIN = "drain"
     COVER = "cover"
     DIAL_OLD_MASTER = "dial-old-master"
-    STOP_REPLICA = "stop-replica"
     SEMI_SYNC_SOURCE = "semi-sync-source"
     DEPOSE = "depose"
     OPEN = "open"

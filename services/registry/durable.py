@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import structlog
 
-from services.registry.facts import facts_from_json, facts_to_json
+from services.registry.facts import facts_from_json, facts_to_json, lasting_facts
 from services.registry.registry import Registry
 from services.store.clusters import ClusterRecord
 from services.store.errors import StoreError
@@ -24,6 +24,9 @@ from services.topology.tree import ClusterIdentity, Topology, roots_without_iden
 __all__ = ["Durable"]
 
 _log = structlog.get_logger(__name__)
+_GATHER_SECONDS = 1.0
+_RENEW_SECONDS = 60.0
+"""Facts that only move (positions, sets, lag) are written so often; what is configured, when it changes."""
 
 Event = Callable[[str, str, InstanceKey, str], None]
 
@@ -37,10 +40,11 @@ class Durable:
         self._store = store
         self._registry = registry
         self._event = event
-        self._behind = WriteBehind(store.instances.upsert_many)
+        self._behind = WriteBehind(store.instances.upsert_many, pause_seconds=_GATHER_SECONDS)
         self._clusters: dict[str, ClusterRecord] = {}
         self._deposed: tuple[DeposedMaster, ...] = ()
         self._read_error = ""
+        self._kept: dict[InstanceKey, tuple[Instance | None, float]] = {}
 
     @property
     def last_error(self) -> str:
@@ -108,9 +112,8 @@ class Durable:
         """These were read: keep them, without anybody waiting for it."""
         if not self.acts:
             return
-        topology_of = self._registry.instances
         for instance in instances:
-            if instance.key in topology_of:
+            if instance.key in self._registry.instances and self._is_news(instance):
                 self._behind.put(
                     KnownInstance(
                         key=instance.key,
@@ -119,6 +122,14 @@ class Durable:
                         last_seen=instance.last_seen_timestamp,
                     )
                 )
+
+    def _is_news(self, instance: Instance) -> bool:
+        lasting = lasting_facts(instance)
+        known, at = self._kept.get(instance.key, (None, 0.0))
+        if lasting == known and instance.seen_at - at < _RENEW_SECONDS:
+            return False
+        self._kept[instance.key] = lasting, instance.seen_at
+        return True
 
     async def identify(self, topology: Topology) -> None:
         """Give clusters that have none an identity, once their top was really seen."""
@@ -166,6 +177,7 @@ class Durable:
     async def forget(self, keys: Collection[InstanceKey]) -> None:
         """Raises StoreError; then they may be found again at the next start."""
         for key in keys:
+            self._kept.pop(key, None)
             self._behind.discard(key)
         await self._store.instances.forget(keys)
 

@@ -6,7 +6,7 @@ Unknown and missing fields are no error: versions of the program differ.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from enum import Enum
 from typing import Any
 
@@ -14,7 +14,7 @@ from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import InstanceKey
 
-__all__ = ["facts_from_json", "facts_to_json"]
+__all__ = ["facts_from_json", "facts_to_json", "lasting_facts"]
 
 _NOT_KEPT = frozenset(
     {
@@ -31,6 +31,22 @@ _ENUMS: dict[str, type[Enum]] = {
     "last_check_outcome": CheckOutcome,
 }
 _DEFAULTS = Instance(key=InstanceKey("", 0))
+
+
+_MOVING: dict[str, Any] = {
+    name: getattr(_DEFAULTS, name)
+    for name in (
+        *_NOT_KEPT, "uptime_seconds", "self_coordinates", "executed_gtid_set", "gtid_purged",
+        "retrieved_gtid_set", "read_coordinates", "exec_coordinates", "relaylog_coordinates",
+        "seconds_behind_master", "replication_lag_seconds", "semi_sync_master_no_tx",
+        "last_discovery_latency_ns", "last_seen_timestamp",
+    )
+}  # fmt: skip
+
+
+def lasting_facts(instance: Instance) -> Instance:
+    """The part that stays as it is while a server merely works; equal if nothing else has changed."""
+    return replace(instance, **_MOVING)
 
 
 def facts_to_json(instance: Instance) -> str:
