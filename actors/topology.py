@@ -54,6 +54,9 @@ __all__ = ["TopologyActor"]
 
 _PUSH_SECONDS = 2.0
 _SOON_SECONDS = 0.25  # changes are gathered for so long before they are pushed to the gateway
+_NO_PROBLEM = "NoProblem"
+_PASSING = frozenset({"FirstTierReplicaFailingToConnectToMaster", "LockedSemiSyncMasterHypothesis"})
+"""Codes that say less than what is said of the master in the same moment, or are not yet sure."""
 _REMIND_SECONDS = 0.9  # the Leader hears again of what is still to be acted upon
 _EVENTS_WAITING = 1000
 _log = structlog.get_logger(__name__)
@@ -230,15 +233,16 @@ class TopologyActor:
 
     def _report_findings(self, cluster: Cluster, wrong: tuple[ReplicationAnalysis, ...]) -> None:
         """One event when a server gets another code; the reasons may change with every check."""
-        codes = {finding.analyzed_instance_key: finding for finding in wrong}
+        findings = {finding.analyzed_instance_key: finding for finding in wrong}
         for key in cluster.instance_keys:
-            finding = codes.get(key)
-            code = finding.analysis if finding is not None else "NoProblem"
-            if self._codes.get(key, "NoProblem") == code:
+            finding = findings.get(key)
+            code = finding.analysis if finding is not None else _NO_PROBLEM
+            if code in _PASSING or self._codes.get(key, _NO_PROBLEM) == code:
                 continue
             self._codes[key] = code
             reasons = f" ({'; '.join(finding.reasons)})" if finding is not None and finding.reasons else ""
-            self._event("analysis", f"{code}: {key}{reasons}", key, cluster.name)
+            said = f"{key}: no problem any more" if code == _NO_PROBLEM else f"{code}: {key}{reasons}"
+            self._event("analysis", said, key, cluster.name)
 
     async def _tell_leader(self, view: ClusterView) -> None:
         with contextlib.suppress(NodeError):
@@ -366,14 +370,14 @@ class TopologyActor:
             return None
         observation = await self._probe_once(key)
         if observation.instance is None and key not in registry.instances:
-            raise RefusedError(observation.error or f"{key}: {observation.outcome.value}", key)
+            raise RefusedError(f"{key}: {observation.error or observation.outcome.value}", key)
         if registry.add(key, time.monotonic(), explicit=True):
             self._event("discovered", f"found {key}", key, "")
             self._periodic.spawn(self._arrange_probes())
         changes = registry.observe([observation], now=time.monotonic(), utc=utc_now())
         await self._act_on(changes)
         if observation.instance is None:
-            raise RefusedError(observation.error, key)
+            raise RefusedError(f"{key}: {observation.error}", key)
         if self._durable is not None:
             await self._durable.identify(registry.topology(time.monotonic()))
         return registry.topology(time.monotonic()).instances[key]
@@ -391,7 +395,7 @@ class TopologyActor:
             finally:
                 server.connection.abort()
         except MySQLError as failure:
-            outcome, error = getattr(failure, "outcome", CheckOutcome.FAILED), str(failure)
+            outcome, error = getattr(failure, "outcome", CheckOutcome.FAILED), failure.reason
         except PartialPollError as failure:
             outcome, error, partial = CheckOutcome.FAILED, str(failure), failure.basics_read
         elapsed = time.monotonic() - began
@@ -413,7 +417,7 @@ class TopologyActor:
         observation = await self._probe_once(key)
         await self._act_on(registry.observe([observation], now=time.monotonic(), utc=utc_now()))
         if observation.instance is None:
-            raise RefusedError(observation.error, key)
+            raise RefusedError(f"{key}: {observation.error}", key)
 
     async def forget(self, keys: list[InstanceKey]) -> None:
         """Forget servers, here and in the store. Raises UnknownInstanceError before anything is done."""

@@ -229,11 +229,7 @@ class Coordinator:
             processing_node_token=self._token,
         )
         period = settings.FailureDetectionPeriodBlockMinutes * 60.0
-        registered = await self._store.detections.register(detection, active_seconds=period)
-        if registered.is_new:
-            reasons = "; ".join(finding.reasons)
-            message = f"{finding.analysis}: {finding.analyzed_instance_key} ({reasons})"
-            self._observer.event("detection", message, finding.analyzed_instance_key, view.cluster.name)
+        await self._store.detections.register(detection, active_seconds=period)
 
     async def _recover(
         self, view: ClusterView, finding: ReplicationAnalysis, automatic: bool, designated: InstanceKey

@@ -45,7 +45,9 @@ class MySQLError(Exception):
 
     def __init__(self, key: InstanceKey, text: str, errno: int = 0) -> None:
         mend = mend_for(errno)
-        super().__init__(f"{key}: {text}" + (f" ({mend})" if mend else ""))
+        self.reason = text + (f" ({mend})" if mend else "")
+        """Text and mend without the instance's name."""
+        super().__init__(f"{key}: {self.reason}")
         self.key = key
         self.text = text
         self.errno = errno

@@ -28,7 +28,7 @@ class PartialPollError(Exception):
     """
 
     def __init__(self, errors: list[StatementError], *, basics_read: bool) -> None:
-        super().__init__("; ".join(str(error) for error in errors))
+        super().__init__("; ".join(error.reason for error in errors))
         self.basics_read = basics_read
 
 

@@ -169,10 +169,10 @@ class Watcher:
             return self._failed(*await self._explained(error), began)
         except LostError as error:
             self._drop()
-            return self._failed(error.outcome, str(error), began)
+            return self._failed(error.outcome, error.reason, began)
         except StatementError as error:
             self._drop()
-            return self._failed(CheckOutcome.FAILED, str(error), began)
+            return self._failed(CheckOutcome.FAILED, error.reason, began)
         except PartialPollError as error:
             return self._failed(CheckOutcome.FAILED, str(error), began, partial=error.basics_read)
         elapsed = time.monotonic() - began
@@ -204,8 +204,8 @@ class Watcher:
             if self._speaks_http is None:
                 self._speaks_http = await speaks_http(self.key, timeout=self._policy.heartbeat)
             if self._speaks_http:
-                return CheckOutcome.NOT_MYSQL, f"{self.key}: this is not a MySQL server: it speaks HTTP"
-        return error.outcome, str(error)
+                return CheckOutcome.NOT_MYSQL, "this is not a MySQL server: it speaks HTTP"
+        return error.outcome, error.reason
 
     async def _poll(self) -> Instance:
         policy = self._policy
@@ -232,7 +232,7 @@ class Watcher:
                 probe = await Connection.open(self.key, self._login, timeout=self._policy.heartbeat)
             except ConnectError as error:
                 if not polling.done():
-                    self._emit(self._failed(error.outcome, str(error), began))
+                    self._emit(self._failed(error.outcome, error.reason, began))
             else:
                 await probe.close()
             await asyncio.wait({polling}, timeout=self._policy.heartbeat)

@@ -194,7 +194,7 @@ def _note(known: Instance, merged: Instance) -> str:
     if known.last_check_outcome is merged.last_check_outcome:
         return ""
     if merged.last_check_outcome.name != "OK":
-        return merged.last_check_error
+        return f"{merged.key}: {merged.last_check_error}"
     if not known.seen_at:
         return ""
     return f"{merged.key}: answers again"
