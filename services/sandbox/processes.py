@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,21 +112,28 @@ class Process:
 
 
 def spawn(
-    arguments: Sequence[str], *, log: Path, directory: Path, die_with_parent: bool
+    arguments: Sequence[str],
+    *,
+    log: Path,
+    directory: Path,
+    die_with_parent: bool,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own, so that Ctrl-C in a terminal is not sent to it.
 
-    Output goes to the end of ``log``. With ``die_with_parent`` the kernel kills it when this process
-    ends, however it ends.
+    Output goes to the end of ``log``. With ``die_with_parent`` the kernel kills it when this process ends,
+    however it ends. Without ``environment`` it has ours.
     """
     if die_with_parent:
         # The kernel counts the death of the *thread* that started it: hence one that lives as long as we do.
         launcher = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
-        return _SPAWNER.run(lambda: _popen([*launcher, *arguments], log, directory))
-    return _popen(arguments, log, directory)
+        return _SPAWNER.run(lambda: _popen([*launcher, *arguments], log, directory, environment))
+    return _popen(arguments, log, directory, environment)
 
 
-def _popen(arguments: Sequence[str], log: Path, directory: Path) -> subprocess.Popen[bytes]:
+def _popen(
+    arguments: Sequence[str], log: Path, directory: Path, environment: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
             list(arguments),
@@ -134,6 +141,7 @@ def _popen(arguments: Sequence[str], log: Path, directory: Path) -> subprocess.P
             stdout=output,
             stderr=output,
             cwd=directory,
+            env=environment,
             start_new_session=True,
         )
 
