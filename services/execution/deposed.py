@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from services.execution.actions import fence
-from services.mysql.connection import Login
+from services.mysql.connection import Connection, Login
 from services.mysql.errors import MySQLError
 from services.mysql.session import ActingSession, Mandate, MandateOverError
 from services.store.store import Store
 from services.store.times import utc_now
 from services.topology.gtid import GtidSet, GtidSyntaxError
 from services.topology.instance import Instance
+from services.topology.records import DeposedMaster
 
 __all__ = ["fence_deposed"]
+
+_ASK_SECONDS = 1.0
 
 
 async def fence_deposed(instance: Instance, login: Login, mandate: Mandate, store: Store) -> str:
     """Make it read-only and end its client sessions, if it accepts writes.
 
-    Returns what is to be said about it, "" if there is no news. What it has that it was not last seen with
-    is told once, as the exact loss can be told then.
+    Returns what is to be said about it, "" if there is no news. What it has that its successor has not is told
+    once, and added to the audit of the recovery that deposed it. Raises StoreError.
     """
     deposed = [one for one in await store.clusters.deposed_masters() if one.key == instance.key]
     if not deposed:
@@ -36,18 +39,29 @@ async def fence_deposed(instance: Instance, login: Login, mandate: Mandate, stor
             await session.close()
     except (MySQLError, MandateOverError) as error:
         return f"{instance.key} is deposed, answers again and could not be made read-only: {error}"
-    for one in deposed:
-        await store.clusters.seen_again(one.cluster_id, instance.key, utc_now())
     if not first:
         return f"{instance.key} is deposed and was writable: made read-only again"
-    return f"{instance.key} is deposed and answers again: it is read-only now" + _since(
-        str(row["executed"]), deposed[0].executed_gtid_set
-    )
+    loss = await _loss(str(row["executed"]), deposed[0], login, store)
+    said = f"{instance.key} is deposed and answers again: it is read-only now{loss}"
+    for one in deposed:
+        await store.clusters.seen_again(one.cluster_id, instance.key, utc_now())
+        await store.journal.add_step(one.recovery_uid, said, at=utc_now())
+    return said
 
 
-def _since(executed: str, last_seen: str) -> str:
+async def _loss(executed: str, deposed: DeposedMaster, login: Login, store: Store) -> str:
+    """What only the old master has, told exactly now that both can be asked (rule 10)."""
+    clusters = {record.id: record for record in await store.clusters.load()}
+    master = clusters[deposed.cluster_id].master_key
     try:
-        more = GtidSet.parse(executed) - GtidSet.parse(last_seen)
-    except GtidSyntaxError:
-        return ""
-    return f"; since it was last seen alive it executed {more.count} transactions: {more}" if more else ""
+        connection = await Connection.open(master, login, timeout=_ASK_SECONDS)
+        try:
+            rows = await connection.query("SELECT @@global.gtid_executed AS executed", timeout=_ASK_SECONDS)
+        finally:
+            connection.abort()
+        lost = GtidSet.parse(executed) - GtidSet.parse(str(rows[0][0]["executed"]))
+    except (MySQLError, GtidSyntaxError) as error:
+        return f"; what it has that {master} has not could not be told: {error}"
+    if not lost:
+        return f"; it has nothing that {master} has not"
+    return f"; it has {lost.count} transactions that {master} has not: {lost}"
