@@ -21,7 +21,7 @@ async def fence_deposed(instance: Instance, login: Login, mandate: Mandate, stor
     """Make it read-only and end its client sessions, if it accepts writes.
 
     Returns what is to be said about it, "" if there is no news. What it has that its successor has not is told
-    once, and added to the audit of the recovery that deposed it. Raises StoreError.
+    told once, and added to the audit of the recovery that deposed it. Raises StoreError.
     """
     deposed = [one for one in await store.clusters.deposed_masters() if one.key == instance.key]
     if not deposed:
