@@ -65,6 +65,9 @@ class Sessions:
 
     async def dial(self, key: InstanceKey) -> ActingSession:
         """A new session on a server that may be dead, within the short bound."""
+        before = self._open.pop(key, None)
+        if before is not None:
+            await before.close()
         session = await ActingSession.open(key, self._login, self._mandate, timeout=self._timing.dial)
         self._open[key] = session
         return session

@@ -84,6 +84,7 @@ class Connection:
         self._driver = driver
         self._watched: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._closed = False
+        self._busy = False
 
     @classmethod
     async def open(cls, key: InstanceKey, login: Login, *, timeout: float) -> Connection:
@@ -152,8 +153,9 @@ class Connection:
 
     async def _run(self, work: Callable[[], T], timeout: float) -> T:
         self.unwatch()
+        self._busy = True
         future = asyncio.get_running_loop().run_in_executor(_THREADS, work)
-        future.add_done_callback(_forget_outcome)
+        future.add_done_callback(self._ended)
         try:
             done, _ = await asyncio.wait({future}, timeout=timeout)
         except asyncio.CancelledError:
@@ -174,6 +176,12 @@ class Connection:
             self.abort()
             text = f"the server's packets do not make sense ({type(error).__name__})"
             raise ConnectError(self.key, CheckOutcome.NOT_MYSQL, text) from None
+
+    def _ended(self, future: asyncio.Future[Any]) -> None:
+        self._busy = False
+        if self._closed:
+            self._release()
+        _forget_outcome(future)
 
     def _translated(self, error: pymysql.err.MySQLError) -> LostError | StatementError:
         errno = error.args[0] if error.args and isinstance(error.args[0], int) else 0
@@ -226,6 +234,12 @@ class Connection:
         self._closed = True
         with contextlib.suppress(OSError):
             self._socket().shutdown(socket.SHUT_RDWR)
+        if not self._busy:
+            self._release()
+
+    def _release(self) -> None:
+        """Give the descriptor back; not while a thread reads from it, for the number would be used again."""
+        self._driver._force_close()
         self._raw.close()
 
     def _socket(self) -> socket.socket:
