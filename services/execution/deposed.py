@@ -20,8 +20,8 @@ _ASK_SECONDS = 1.0
 async def fence_deposed(instance: Instance, login: Login, mandate: Mandate, store: Store) -> str:
     """Make it read-only and end its client sessions, if it accepts writes.
 
-    Returns what is to be said about it, "" if there is no news. What it has that its successor has not is told
-    told once, and added to the audit of the recovery that deposed it. Raises StoreError.
+    Returns what is to be said about it, "" if there is no news. What it has that its successor has
+    not is told once, and added to the audit of the recovery that deposed it. Raises StoreError.
     """
     deposed = [one for one in await store.clusters.deposed_masters() if one.key == instance.key]
     if not deposed:
