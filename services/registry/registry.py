@@ -190,11 +190,15 @@ def _moved(known: Instance, merged: Instance) -> bool:
     )
 
 
+def _introduction(instance: Instance) -> str:
+    role = f"replica of {instance.master_key}" if instance.master_key.names_a_server else "master"
+    access = "read-only" if instance.read_only else "writable"
+    return f"{instance.key}: {instance.flavor} {instance.version}, {role}, {access}"
+
+
 def _note(known: Instance, merged: Instance) -> str:
     if known.last_check_outcome is merged.last_check_outcome:
         return ""
     if merged.last_check_outcome.name != "OK":
         return f"{merged.key}: {merged.last_check_error}"
-    if not known.seen_at:
-        return ""
-    return f"{merged.key}: answers again"
+    return f"{merged.key}: answers again" if known.seen_at else _introduction(merged)
