@@ -11,17 +11,18 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import structlog
 
 from services.analysis import ReplicationAnalysis
-from services.config import Settings, cluster_matches, hold_down_milliseconds
+from services.config import Settings
 from services.execution.dead_master import DeadMasterRecovery, last_seen
 from services.execution.dead_master import Outcome as Result
 from services.execution.environment import Environment, Sessions
+from services.execution.gates import ClusterView, Gates
 from services.execution.store_journal import StoreJournal
 from services.mysql.session import Mandate
 from services.policies import login, promotion_policy, timing
@@ -33,7 +34,6 @@ from services.store.times import shifted, utc_now
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import AnalysisEntry, DeposedMaster, Downtime, FailureDetection, Recovery
-from services.topology.tree import Cluster
 
 __all__ = ["ClusterView", "Coordinator", "Observer", "RecoveryRefusedError"]
 
@@ -51,21 +51,6 @@ class RecoveryRefusedError(Exception):
     """A recovery that was asked for was not attempted; the text says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterView:
-    """A cluster at one moment, with what is wrong in it."""
-
-    cluster: Cluster
-    instances: tuple[Instance, ...]
-    findings: tuple[ReplicationAnalysis, ...]
-
-    def instance(self, key: InstanceKey) -> Instance | None:
-        return next((instance for instance in self.instances if instance.key == key), None)
-
-    def replicas_of(self, key: InstanceKey) -> tuple[Instance, ...]:
-        return tuple(instance for instance in self.instances if instance.master_key == key)
-
-
 class Observer(Protocol):
     """Who is told what happens: the leader actor passes it on."""
 
@@ -78,20 +63,6 @@ class Observer(Protocol):
     def changed(self, keys: tuple[InstanceKey, ...]) -> None:
         """These servers were changed: look at them again."""
         ...
-
-
-@dataclass(slots=True)
-class _Backoff:
-    """When a cluster whose recovery did not promote anyone may be tried again: after 1, 2, 4 … s."""
-
-    not_before: float = 0.0
-    pause: float = 0.0
-    refused_view: object = None
-    """The snapshot on which a rule refused: as long as it stays, so does the refusal."""
-
-    def failed(self, now: float, longest: float) -> None:
-        self.pause = min(max(1.0, self.pause * 2), longest)
-        self.not_before = now + self.pause
 
 
 class Coordinator:
@@ -111,11 +82,9 @@ class Coordinator:
         self._observer = observer
         self._hostname, self._token = node
         self._running: dict[str, asyncio.Task[InstanceKey]] = {}
-        self._backoff: dict[str, _Backoff] = {}
-        self._first_seen: dict[InstanceKey, float] = {}
+        self._gates = Gates(settings)
         self._announced: dict[InstanceKey, str] = {}
         self._elected_at = time.monotonic()
-        self._recoveries_enabled = False  # until the store has been asked
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -125,14 +94,16 @@ class Coordinator:
     def elected(self) -> None:
         """A new term has begun: nothing of what was held against clusters before counts."""
         self._elected_at = time.monotonic()
-        self._backoff.clear()
+        self._gates.clear()
 
     def consider(self, view: ClusterView) -> None:
         """Begin whatever is due for this cluster. Returns at once."""
         for finding in view.findings:
             if not finding.actionable or finding.analysis not in RECOVERED_CODES:
                 continue
-            reason = self._why_not(view, finding)
+            if self._mandate() is None or view.cluster.id in self._running:
+                continue
+            reason = self._gates.why_not(view, finding)
             if reason:
                 _log.debug("not recovering", cluster=view.cluster.name, reason=reason)
             else:
@@ -142,40 +113,10 @@ class Coordinator:
                 self._announced[finding.analyzed_instance_key] = finding.analysis
                 self._in_background(self._detected(view, finding))
         failing = {finding.analyzed_instance_key for finding in view.findings if finding.actionable}
-        for key in {instance.key for instance in view.instances} - failing:
-            self._first_seen.pop(key, None)
+        well = {instance.key for instance in view.instances} - failing
+        self._gates.well(well)
+        for key in well:
             self._announced.pop(key, None)
-
-    def _why_not(self, view: ClusterView, finding: ReplicationAnalysis) -> str:
-        settings, cluster = self._settings(), view.cluster
-        now = time.monotonic()
-        first = self._first_seen.setdefault(finding.analyzed_instance_key, now)
-        hold_ms = hold_down_milliseconds(
-            settings.FailureHoldDownMilliseconds,
-            settings.FailureHoldDownMillisecondsByCluster,
-            cluster.name,
-            cluster.alias,
-        )
-        backoff = self._backoff.get(cluster.id)
-        checks = (
-            (self._mandate() is None, "this node does not lead"),
-            (not cluster.id, "the cluster has no identity yet"),
-            (cluster.id in self._running, "a recovery of the cluster is running"),
-            (cluster.is_fragment, "it is what a promotion left behind"),
-            (not self._recoveries_enabled, "recoveries are globally disabled"),
-            (finding.skippable_due_to_downtime, "it is downtimed"),
-            (
-                not cluster_matches(settings.RecoverMasterClusterFilters, cluster.name, cluster.alias),
-                "RecoverMasterClusterFilters does not match the cluster",
-            ),
-            (now - first < hold_ms / 1000, "FailureHoldDownMilliseconds has not passed"),
-            (backoff is not None and now < backoff.not_before, "the last attempt failed a moment ago"),
-            (
-                backoff is not None and backoff.refused_view == _signature(view),
-                "it was refused, and nothing has changed since",
-            ),
-        )
-        return next((reason for applies, reason in checks if applies), "")
 
     def _start(
         self,
@@ -253,7 +194,7 @@ class Coordinator:
             result = await work.run(failed, view.replicas_of(key), policy)
             await self._resolve(recovery, result, mandate, journal, began)
             if result.refusal is not None:
-                self._backoff[cluster.id].refused_view = _signature(view)
+                self._gates.refused(view)
         finally:
             await env.sessions.close()
             await journal.close()
@@ -277,8 +218,7 @@ class Coordinator:
         try:
             return await self._store.recoveries.register(recovery, automatic=automatic)
         except (ClusterBusyError, ClusterBlockedError) as error:
-            backoff = self._failed(view.cluster.id)
-            if backoff.pause == 1.0:
+            if self._gates.failed(view.cluster.id):
                 key = finding.analyzed_instance_key
                 self._observer.event("blocked", f"recovery of {key} blocked: {error}", key, view.cluster.name)
             raise RecoveryRefusedError(str(error)) from None
@@ -355,10 +295,10 @@ class Coordinator:
             block_seconds=float(settings.RecoveryPeriodBlockSeconds) if result.verified else 0.0,
         )
         if result.succeeded:
-            self._backoff.pop(entry.cluster_id, None)
+            self._gates.passed(entry.cluster_id)
             await self._downtime([key, *result.lost])
         else:
-            self._failed(entry.cluster_id)
+            self._gates.failed(entry.cluster_id)
         self._observer.event("recovery", message, key, entry.cluster_name)
         self._observer.changed((key, *entry.replicas))
 
@@ -375,14 +315,9 @@ class Coordinator:
                 )
             )
 
-    def _failed(self, cluster_id: str) -> _Backoff:
-        backoff = self._backoff.setdefault(cluster_id, _Backoff())
-        backoff.failed(time.monotonic(), float(self._settings().RecoveryRetryMaxSeconds))
-        return backoff
-
     async def synchronise(self) -> None:
         """Read what people switched. Raises StoreError. Called again and again."""
-        self._recoveries_enabled = await self._store.registrations.recoveries_enabled()
+        self._gates.recoveries_enabled = await self._store.registrations.recoveries_enabled()
 
     async def resume_open(self) -> None:
         """Complete or void what an earlier term, or an interruption, left open. Called again and again."""
@@ -391,9 +326,7 @@ class Coordinator:
         await self.synchronise()
         for found in await self._store.journal.open_recoveries():
             cluster_id = found.recovery.analysis_entry.cluster_id
-            backoff = self._backoff.get(cluster_id)
-            waits = backoff is not None and time.monotonic() < backoff.not_before
-            if cluster_id in self._running or waits:
+            if cluster_id in self._running or self._gates.must_wait(cluster_id):
                 continue
             task = asyncio.ensure_future(self._resume(found))
             self._running[cluster_id] = task
@@ -402,7 +335,7 @@ class Coordinator:
     def _resumed(self, cluster_id: str, task: asyncio.Task[InstanceKey]) -> None:
         self._running.pop(cluster_id, None)
         if not task.cancelled() and task.exception() is not None:
-            self._failed(cluster_id)
+            self._gates.failed(cluster_id)
             _log.warning("recovery not resumed", cluster=cluster_id, reason=str(task.exception()))
 
     async def _resume(self, found: OpenRecovery) -> InstanceKey:
@@ -421,7 +354,7 @@ class Coordinator:
         finally:
             await env.sessions.close()
             await journal.close()
-        self._backoff.pop(recovery.analysis_entry.cluster_id, None)  # a voided one is tried again at once
+        self._gates.passed(recovery.analysis_entry.cluster_id)  # a voided one is tried again at once
         return result.successor
 
     async def stop(self) -> None:
@@ -451,19 +384,4 @@ def _entry(view: ClusterView, finding: ReplicationAnalysis) -> AnalysisEntry:
         cluster_id=view.cluster.id,
         count_replicas=finding.count_replicas,
         replicas=finding.replicas,
-    )
-
-
-def _signature(view: ClusterView) -> object:
-    """What a refusal depends on: if it is the same, so is the refusal."""
-    return tuple(
-        (
-            instance.key,
-            instance.last_check_outcome,
-            instance.master_key,
-            instance.executed_gtid_set,
-            instance.retrieved_gtid_set,
-            instance.promotion_rule,
-        )
-        for instance in view.instances
     )
