@@ -38,6 +38,7 @@ from services.topology.records import AnalysisEntry, DeposedMaster, Downtime, Fa
 __all__ = ["ClusterView", "Coordinator", "Observer", "RecoveryRefusedError"]
 
 RECOVERED_CODES = frozenset({"DeadMaster", "DeadMasterAndSomeReplicas"})
+_DETECTION_SECONDS = 0.5
 _LOST_IN_RECOVERY = "lost-in-recovery"
 _LOST_SECONDS = 365 * 86400.0
 _SETTLE_SECONDS = 1.2
@@ -109,7 +110,6 @@ class Coordinator:
             else:
                 self._start(view, finding, automatic=True)
             if self._announced.get(finding.analyzed_instance_key) != finding.analysis:
-                # After the start: what is urgent is first in the store's queue.
                 self._announced[finding.analyzed_instance_key] = finding.analysis
                 self._in_background(self._detected(view, finding))
         failing = {finding.analyzed_instance_key for finding in view.findings if finding.actionable}
@@ -162,10 +162,13 @@ class Coordinator:
 
     async def _detected(self, view: ClusterView, finding: ReplicationAnalysis) -> None:
         settings = self._settings()
+        at = utc_now()
+        # What is urgent has the store to itself meanwhile.
+        await asyncio.sleep(_DETECTION_SECONDS)
         detection = FailureDetection(
             analysis_entry=_entry(view, finding),
             is_actionable=finding.actionable,
-            recovery_start_timestamp=utc_now(),
+            recovery_start_timestamp=at,
             processing_node_hostname=self._hostname,
             processing_node_token=self._token,
         )
@@ -179,16 +182,25 @@ class Coordinator:
         failed = view.instance(finding.analyzed_instance_key) or Instance(key=finding.analyzed_instance_key)
         if mandate is None:
             raise RecoveryRefusedError("this node does not lead")
-        recovery = await self._registered(view, finding, mandate, automatic)
+        sessions = Sessions(login(self._settings()), mandate, timing(self._settings()))
+        # They take a moment to open, and change nothing: meanwhile the store is asked whether we may.
+        opening = asyncio.ensure_future(sessions.prepare(view.replicas_of(failed.key)))
+        try:
+            recovery = await self._registered(view, finding, mandate, automatic)
+        except BaseException:
+            opening.cancel()
+            await sessions.close()
+            raise
         key, name = failed.key, cluster.name
         self._observer.event("recovery", f"{finding.analysis} of {key}: recovering", key, name)
         journal = StoreJournal(self._store, recovery.uid)
-        env = self._environment(recovery, mandate, journal, failed)
+        env = self._environment(recovery, mandate, journal, failed, sessions)
         for reason in finding.reasons:
             await journal.say(f"{finding.analysis}: {reason}")
         policy = replace(promotion_policy(self._settings()), designated=designated)
         began = time.monotonic()
         try:
+            await opening
             await self._settle(failed)
             work = DeadMasterRecovery(env, cluster.id, key)
             result = await work.run(failed, view.replicas_of(key), policy)
@@ -224,7 +236,12 @@ class Coordinator:
             raise RecoveryRefusedError(str(error)) from None
 
     def _environment(
-        self, recovery: Recovery, mandate: Mandate, journal: StoreJournal, failed: Instance
+        self,
+        recovery: Recovery,
+        mandate: Mandate,
+        journal: StoreJournal,
+        failed: Instance,
+        sessions: Sessions | None = None,
     ) -> Environment:
         settings = self._settings()
         entry = recovery.analysis_entry
@@ -249,7 +266,7 @@ class Coordinator:
         return Environment(
             recovery_uid=recovery.uid,
             mandate=mandate,
-            sessions=Sessions(credentials, mandate, bounds),
+            sessions=sessions or Sessions(credentials, mandate, bounds),
             login=credentials,
             journal=journal,
             utc_now=utc_now,

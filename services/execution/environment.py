@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,6 +62,10 @@ class Sessions:
                 )
                 self._open[key] = session
             return session
+
+    async def prepare(self, instances: Iterable[Instance]) -> None:
+        """Open sessions on all of them side by side. Who cannot be reached is found out when it is needed."""
+        await asyncio.gather(*(self.on(instance.key) for instance in instances), return_exceptions=True)
 
     async def dial(self, key: InstanceKey) -> ActingSession:
         """A new session on a server that may be dead, within the short bound."""
