@@ -25,7 +25,7 @@ from services.sandbox.binaries import Mysqld
 from services.topology.keys import InstanceKey
 from services.topology.records import JournalPhase
 from tests.conftest import MakeTopology
-from tests.leader_process import STATEMENT
+from tests.paused_leader import STATEMENT
 from tests.proxies import Proxy
 from tests.recovery_world import FakeMandate, World
 from tests.servers import (
@@ -293,7 +293,7 @@ def _sessions_of(server: StandaloneServer) -> list[int]:
 def test_a_leader_that_was_stopped_and_goes_on_does_nothing(server: StandaloneServer, order: str) -> None:
     """Stopped while it holds an idle session, or between the last check and the sending of the statement."""
     given = {"port": server.port, "user": server.user, "password": server.password, "term": 7}
-    command = [sys.executable, "-m", "tests.leader_process", json.dumps(given)]
+    command = [sys.executable, "-m", "tests.paused_leader", json.dumps(given)]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
