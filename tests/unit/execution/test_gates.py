@@ -1,0 +1,130 @@
+"""What stands between a finding and an automatic recovery."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from services.analysis import AnalysisPolicy, analyze
+from services.config import from_mapping
+from services.execution import gates as module
+from services.execution.gates import ClusterView, Gates
+from services.topology.instance import CheckOutcome, Instance, ThreadState
+from services.topology.keys import InstanceKey
+from services.topology.tree import ClusterIdentity, TreePolicy, derive
+
+MASTER, REPLICA = InstanceKey("db1", 3306), InstanceKey("db2", 3306)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def view_of(**changes: object) -> ClusterView:
+    dead = Instance(
+        key=MASTER,
+        last_check_outcome=CheckOutcome.REFUSED,
+        checked_at=99.0,
+        seen_at=90.0,
+        replicas=(REPLICA,),
+    )
+    replica = Instance(
+        key=REPLICA,
+        master_key=MASTER,
+        using_oracle_gtid=True,
+        receiver_state=ThreadState.OTHER,
+        applier_state=ThreadState.RUNNING,
+        last_io_errno=2003,
+        last_check_outcome=CheckOutcome.OK,
+        checked_at=99.0,
+        seen_at=99.0,
+    )
+    identity = ClusterIdentity(id="c1", master_key=MASTER)
+    replica = replace(replica, **changes)  # type: ignore[arg-type]
+    topology = derive([dead, replica], [identity], TreePolicy(), 100.0)
+    [cluster] = topology.clusters
+    findings = tuple(
+        f for f in analyze(topology, AnalysisPolicy(), 100.0) if f.analyzed_instance_key == MASTER
+    )
+    return ClusterView(cluster=cluster, instances=topology.instances_of(cluster), findings=findings)
+
+
+def gates_with(**settings: object) -> Gates:
+    values = {"BackendDB": "sqlite", "SQLite3DataFile": "/tmp/x.db", "RecoverMasterClusterFilters": ["*"]}
+    loaded = from_mapping({**values, **settings})
+    gates = Gates(lambda: loaded.settings)
+    gates.recoveries_enabled = True
+    return gates
+
+
+def why_not(gates: Gates, view: ClusterView) -> str:
+    return gates.why_not(view, view.findings[0])
+
+
+def test_a_dead_master_of_a_cluster_that_the_filters_name_is_recovered(clock: Clock) -> None:
+    assert why_not(gates_with(), view_of()) == ""
+
+
+def test_without_filters_nothing_is_recovered(clock: Clock) -> None:
+    assert "RecoverMasterClusterFilters" in why_not(gates_with(RecoverMasterClusterFilters=[]), view_of())
+
+
+def test_disabled_recoveries_are_not_begun_nor_before_the_store_has_said(clock: Clock) -> None:
+    gates = gates_with()
+    gates.recoveries_enabled = False
+    assert why_not(gates, view_of()) == "recoveries are globally disabled"
+
+
+def test_a_cluster_without_identity_and_a_fragment_are_left_alone(clock: Clock) -> None:
+    view = view_of()
+    nameless = replace(view, cluster=replace(view.cluster, id=""))
+    fragment = replace(view, cluster=replace(view.cluster, is_fragment=True))
+    assert "identity" in why_not(gates_with(), nameless)
+    assert "left behind" in why_not(gates_with(), fragment)
+
+
+def test_hold_down_counts_from_the_first_sight_of_this_failure(clock: Clock) -> None:
+    gates = gates_with(FailureHoldDownMilliseconds=2000)
+    assert "HoldDown" in why_not(gates, view_of())
+    clock.now += 1.9
+    assert "HoldDown" in why_not(gates, view_of())
+    gates.well({MASTER})
+    clock.now += 0.2
+    assert "HoldDown" in why_not(gates, view_of())
+    clock.now += 2.0
+    assert why_not(gates, view_of()) == ""
+
+
+def test_failed_attempts_wait_1_2_4_seconds_up_to_the_longest(clock: Clock) -> None:
+    gates = gates_with(RecoveryRetryMaxSeconds=3)
+    for pause in (1.0, 2.0, 3.0, 3.0):
+        gates.failed("c1")
+        clock.now += pause - 0.01
+        assert "a moment ago" in why_not(gates, view_of())
+        clock.now += 0.01
+        assert why_not(gates, view_of()) == ""
+    gates.passed("c1")
+    assert gates.failed("c1")
+    clock.now += 1.0
+    assert why_not(gates, view_of()) == ""
+
+
+def test_a_refusal_stands_until_something_changes(clock: Clock) -> None:
+    gates = gates_with()
+    gates.failed("c1")
+    gates.refused(view_of())
+    clock.now += 1000.0
+    assert "nothing has changed" in why_not(gates, view_of())
+    assert why_not(gates, view_of(executed_gtid_set="more")) == ""
