@@ -19,13 +19,14 @@ import structlog
 from actors.handles import Peer
 from actors.leadership import Lead
 from actors.logs import configure_logging
-from actors.names import LEADER, TOPOLOGY
-from actors.spec import Configuration, NodeSpec, last_good_path
-from actors.tasks import Periodic
+from actors.names import GATEWAY_LOCK, LEADER, TOPOLOGY
+from actors.spec import Configuration, NodeSpec
+from actors.tasks import until_started
 from services import VERSION
 from services.analysis import ReplicationAnalysis
-from services.config import ConfigurationError, Settings
+from services.config import Settings
 from services.election.clock import boottime
+from services.election.process_lock import ProcessLock
 from services.node_view import (
     AuditReads,
     EventLog,
@@ -33,7 +34,7 @@ from services.node_view import (
     NodeError,
     NodeIdentity,
     NodeStatus,
-    RefusedError,
+    NotLeaderError,
     UnavailableError,
 )
 from services.store.recoveries import RecoveryFilter
@@ -80,7 +81,7 @@ class GatewayNode:
         self._push: Push | None = None
         self._pushed_at = 0.0
         self._lead = Lead()
-        self._lead_at = 0.0
+        self._lead_at = boottime()  # it is to be heard from within some time
 
     # what is pushed
 
@@ -100,7 +101,7 @@ class GatewayNode:
 
     @property
     def settings(self) -> Settings:
-        return self._configuration.loaded.settings
+        return self._configuration.settings
 
     @property
     def configuration_warnings(self) -> tuple[str, ...]:
@@ -137,7 +138,7 @@ class GatewayNode:
         problems = []
         if self._push is not None and now - self._pushed_at > _STALE_SECONDS:
             problems.append(f"no news from the topology actor for {now - self._pushed_at:.0f} s")
-        if now - self._lead_at > _STALE_SECONDS and self._lead_at:
+        if now - self._lead_at > _STALE_SECONDS:
             problems.append(f"no news from the Leader for {now - self._lead_at:.0f} s")
         if self._push is not None and self._push.store_error:
             problems.append(self._push.store_error)
@@ -166,7 +167,14 @@ class GatewayNode:
 
     # changes
 
+    def _must_lead(self) -> None:
+        """What is changed must be written, and only the acting node writes. Raises NotLeaderError."""
+        if not self.status().is_leader:
+            holder = self._lead.holder or "nobody"
+            raise NotLeaderError(f"this node does not lead, nothing was done; {holder} does")
+
     async def discover(self, key: InstanceKey, *, background: bool = False) -> Instance | None:
+        self._must_lead()
         found: Instance | None = await self._topology("discover", key, background, timeout=20.0)
         return found
 
@@ -174,9 +182,11 @@ class GatewayNode:
         await self._topology("refresh", key, timeout=20.0)
 
     async def forget(self, key: InstanceKey) -> None:
+        self._must_lead()
         await self._topology("forget", [key])
 
     async def forget_cluster(self, cluster: Cluster) -> None:
+        self._must_lead()
         await self._topology("forget_cluster", cluster.name)
 
     async def _topology(self, method: str, *arguments: Any, timeout: float = _CHANGE_SECONDS) -> Any:
@@ -199,14 +209,13 @@ class GatewayNode:
     async def set_global_recoveries(self, enabled: bool) -> None:
         await self._leader.call("set_global_recoveries", enabled, timeout=_CHANGE_SECONDS)
 
-    async def reload_configuration(self, extra_path: str = "") -> None:
-        """Here first: what is not valid here is not taken over anywhere."""
-        try:
-            self._configuration.reload(extra_path)
-        except ConfigurationError as error:
-            raise RefusedError(str(error)) from None
-        for peer in (self._topology_actor, self._leader):
-            await peer.call("reload", extra_path, timeout=_CHANGE_SECONDS)
+    async def reload_configuration(self, extra_path: str = "") -> tuple[str, ...]:
+        """Topology puts it in force or refuses; a Leader that cannot be told now reads it when it starts."""
+        late: tuple[str, ...] = await self._topology("reload", extra_path)
+        self._configuration.adopt()
+        with contextlib.suppress(NodeError):
+            await self._leader.call("adopt_configuration", timeout=_CHANGE_SECONDS)
+        return late
 
 
 class Gateway:
@@ -216,30 +225,23 @@ class Gateway:
         configure_logging()
         self._spec = spec
         self._state = "is starting"
+        self._lock = ProcessLock(spec.folder / GATEWAY_LOCK)
         self._node: GatewayNode | None = None
-        self._periodic = Periodic()
         self._server: Any = None
-        self._main_task = asyncio.ensure_future(self._main())
+        self._main_task = asyncio.ensure_future(until_started(self._serve, self._failed_to_start))
 
     def __repr__(self) -> str:
         return "Gateway(head)"
 
-    async def _main(self) -> None:
-        while True:
-            try:
-                await self._serve()
-            except Exception as error:
-                self._state = f"cannot serve: {error}"
-                _log.exception("gateway cannot serve")
-                await asyncio.sleep(1.0)
-            else:
-                return
+    def _failed_to_start(self, why: str) -> None:
+        self._node, self._state = None, why
 
     async def _serve(self) -> None:
         import uvicorn
 
-        settings = Configuration(self._spec).loaded.settings
-        configuration = Configuration(self._spec, last_good_path(settings.node_directory()))
+        await self._lock.acquire()
+        configuration = Configuration(self._spec)
+        settings = configuration.settings
         listening = await self._bind(settings)
         with listening:
             # Topology has prepared the store by the time that it gives a snapshot.
@@ -251,7 +253,7 @@ class Gateway:
             module, _, factory = APPLICATION.partition(":")
             application = getattr(importlib.import_module(module), factory)(_as_node(node))
             config = uvicorn.Config(
-                application, loop="none", log_config=None, access_log=False, timeout_graceful_shutdown=3
+                application, loop="none", log_config=None, access_log=False, timeout_graceful_shutdown=1
             )
             self._server = uvicorn.Server(config)
             self._server.capture_signals = contextlib.nullcontext  # signals belong to Ray's worker
@@ -285,17 +287,25 @@ class Gateway:
         return self._state
 
     async def push(self, push: Push) -> None:
-        if self._node is not None:
-            self._node.accept(push)
+        """Raises UnavailableError while there is nobody to show it to: the events in it are not lost."""
+        self._serving().accept(push)
 
     async def lead(self, lead: Lead) -> None:
-        if self._node is not None:
-            self._node.lead(lead)
+        self._serving().lead(lead)
+
+    async def reload(self) -> tuple[str, ...]:
+        """For ``orchestray reload``: as the API's, whatever its rules of access."""
+        return await self._serving().reload_configuration()
+
+    def _serving(self) -> GatewayNode:
+        if self._node is None:
+            raise UnavailableError(f"the gateway {self._state}")
+        return self._node
 
     async def stop(self) -> None:
         if self._server is not None:
             self._server.should_exit = True
-            await asyncio.wait({self._main_task}, timeout=4.0)
+            await asyncio.wait({self._main_task}, timeout=2.0)
 
 
 def _as_node(node: GatewayNode) -> Node:

@@ -7,15 +7,17 @@ repeated is called again. An exception of the callee's own comes through as it w
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from actors.names import NAMESPACE
-from services.node_view import OutcomeUnknownError, UnavailableError
+from services.node_errors import OutcomeUnknownError, UnavailableError
 
-__all__ = ["NoAnswerError", "Peer", "create", "end"]
+__all__ = ["NoAnswerError", "Peer", "create", "end", "names_in_use"]
 
 _GCS_SECONDS = 5.0  # finding, creating or ending an actor
 
@@ -47,30 +49,29 @@ class Peer:
         except RayTaskError as error:
             cause = error.cause
             raise (cause if isinstance(cause, Exception) else RuntimeError(str(error))) from None
+        except RayError as error:
+            raise OutcomeUnknownError(f"{self.name} cannot be called: {error}") from None
 
     async def _found(self) -> Any:
         if self._handle is None:
             try:
-                self._handle = await asyncio.wait_for(
-                    asyncio.to_thread(ray.get_actor, self.name, NAMESPACE), _GCS_SECONDS
+                self._handle = await _ask_ray(
+                    partial(ray.get_actor, self.name, NAMESPACE), f"find {self.name}"
                 )
             except ValueError:
                 raise UnavailableError(f"there is no actor {self.name}") from None
-            except asyncio.TimeoutError:
-                raise UnavailableError(f"Ray did not find {self.name} within {_GCS_SECONDS:g} s") from None
         return self._handle
-
-    def forget(self) -> None:
-        self._handle = None
 
 
 async def create(actor_class: type, options: dict[str, Any], *arguments: Any) -> None:
     """Start a named actor, or find it running. Returns before its constructor has run."""
     remote = ray.remote(actor_class).options(**options)
-    try:
-        await asyncio.wait_for(asyncio.to_thread(remote.remote, *arguments), _GCS_SECONDS)
-    except asyncio.TimeoutError:
-        raise UnavailableError(f"Ray did not start {options['name']} within {_GCS_SECONDS:g} s") from None
+    await _ask_ray(partial(remote.remote, *arguments), f"start {options['name']}")
+
+
+async def names_in_use() -> list[str]:
+    """The names of all actors of the node that live or are being started."""
+    return [str(name) for name in await _ask_ray(ray.util.list_named_actors, "list the actors")]
 
 
 async def end(name: str, *, restart: bool = False) -> None:
@@ -82,7 +83,14 @@ async def end(name: str, *, restart: bool = False) -> None:
         except ValueError:
             return
 
+    await _ask_ray(kill, f"end {name}")
+
+
+async def _ask_ray(work: Callable[[], Any], what: str) -> Any:
+    """Calls that block go to a thread. Raises UnavailableError, or what ``work`` raises of itself."""
     try:
-        await asyncio.wait_for(asyncio.to_thread(kill), _GCS_SECONDS)
+        return await asyncio.wait_for(asyncio.to_thread(work), _GCS_SECONDS)
     except asyncio.TimeoutError:
-        raise UnavailableError(f"Ray did not end {name} within {_GCS_SECONDS:g} s") from None
+        raise UnavailableError(f"Ray did not {what} within {_GCS_SECONDS:g} s") from None
+    except RayError as error:
+        raise UnavailableError(f"Ray did not {what}: {error}") from None

@@ -19,10 +19,10 @@ import structlog
 from actors.handles import Peer, create
 from actors.leadership import Lead
 from actors.logs import configure_logging
-from actors.names import GATEWAY, TOPOLOGY, head_options
-from actors.spec import Configuration, NodeSpec, last_good_path
+from actors.names import GATEWAY, LEADER_LOCK, TOPOLOGY, TOPOLOGY_LOCK, head_options
+from actors.spec import Configuration, NodeSpec
 from actors.supervision import watch_over
-from actors.tasks import Periodic
+from actors.tasks import Periodic, until_started
 from services.config import Settings
 from services.election.clock import boottime
 from services.election.election import LeaseElection
@@ -82,6 +82,7 @@ class LeaderActor:
         configure_logging()
         self._spec = spec
         self._state = "is starting"
+        self._lock = ProcessLock(spec.folder / LEADER_LOCK)
         self._topology = Peer(TOPOLOGY)
         self._gateway = Peer(GATEWAY)
         self._periodic = Periodic()
@@ -92,44 +93,42 @@ class LeaderActor:
         self._term = 0
         self._fencing: set[InstanceKey] = set()
         self._stopping = False
-        self._main_task = asyncio.ensure_future(self._main())
+        self._main_task = asyncio.ensure_future(until_started(self._start, self._failed_to_start))
 
     def __repr__(self) -> str:
         return "Leader"
 
-    async def _main(self) -> None:
-        while True:
-            try:
-                await self._start()
-            except Exception as error:
-                self._state = f"cannot start: {error}"
-                _log.exception("leader cannot start")
-                await asyncio.sleep(1.0)
-            else:
-                self._state = ""
-                return
+    def _failed_to_start(self, why: str) -> None:
+        self._state = why
 
     async def _start(self) -> None:
-        settings = Configuration(self._spec).loaded.settings
-        directory = settings.node_directory()
-        await ProcessLock(directory / "leader.lock").acquire()
-        self._configuration = Configuration(self._spec, last_good_path(directory))
-        self._store = await Store.open(settings.SQLite3DataFile)
+        await self._lock.acquire()
+        self._configuration = Configuration(self._spec)
+        store = await Store.open(self._configuration.settings.SQLite3DataFile)
+        try:
+            await self._take_seat(store, self._configuration.settings)
+        except BaseException:
+            await store.close()
+            raise
+        self._state = ""
+
+    async def _take_seat(self, store: Store, settings: Settings) -> None:
+        self._store = store
         self._election = LeaseElection(
-            self._store.database,
+            store.database,
             self._spec.node_id,
             length=settings.LeaseMilliseconds / 1000,
             renew=settings.LeaseRenewMilliseconds / 1000,
             holds_node_lock=True,
         )
         self._coordinator = Coordinator(
-            self._store,
+            store,
             lambda: self._settings,
             self._mandate,
             self,
             (self._spec.hostname, self._spec.token),
         )
-        await rehearse(self._store.database)
+        await rehearse(store.database)
         await self._elect()
         self._periodic.every(settings.LeaseRenewMilliseconds / 1000, self._elect)
         self._periodic.every(1.0, self._resume)
@@ -140,7 +139,7 @@ class LeaderActor:
     def _settings(self) -> Settings:
         if self._configuration is None:
             raise UnavailableError(f"the Leader {self._state or 'is starting'}")
-        return self._configuration.loaded.settings
+        return self._configuration.settings
 
     def _mandate(self) -> Mandate | None:
         held = self._election.leadership() if self._election is not None else None
@@ -207,6 +206,7 @@ class LeaderActor:
     async def stop(self) -> None:
         """Give the lease back, so that another node may act at once."""
         self._stopping = True
+        self._main_task.cancel()
         self._periodic.stop()
         if self._coordinator is not None:
             await self._coordinator.stop()
@@ -291,26 +291,23 @@ class LeaderActor:
         except StoreError as error:
             raise UnavailableError(str(error)) from None
 
-    async def reload(self, extra: str) -> None:
-        """Take over a changed configuration. Raises ConfigurationError; then nothing has changed."""
-        if self._configuration is None:
-            raise UnavailableError(f"the Leader {self._state or 'is starting'}")
-        self._configuration.reload(extra)
+    async def adopt_configuration(self) -> None:
+        """Take over what Topology has put in force. One that is only starting reads it anyway."""
+        if self._configuration is not None:
+            self._configuration.adopt()
 
     async def _watch_topology(self) -> None:
         from actors.topology import TopologyActor
 
         if self._stopping:
             return
-        settings = self._settings
-        lock = settings.node_directory() / "topology.lock"
 
         async def end_it() -> None:
-            _log.error("topology is hung: ending it", pid=end_holder(lock))
+            _log.error("topology is hung: ending it", pid=end_holder(self._spec.folder / TOPOLOGY_LOCK))
 
         await watch_over(
             self._topology,
-            patience=float(settings.RestartLeaderAfterSeconds),
+            patience=float(self._settings.RestartLeaderAfterSeconds),
             start=partial(create, TopologyActor, head_options(TOPOLOGY), self._spec),
             replace=end_it,
         )

@@ -9,10 +9,15 @@ from services.topology.keys import InstanceKey
 
 __all__ = [
     "GATEWAY",
+    "GATEWAY_LOCK",
     "LEADER",
+    "LEADER_LOCK",
+    "LOCKS",
     "NAMESPACE",
     "TOPOLOGY",
+    "TOPOLOGY_LOCK",
     "head_options",
+    "is_probe",
     "probe_assignments",
     "probe_options",
 ]
@@ -21,6 +26,8 @@ NAMESPACE = "orchestray"
 TOPOLOGY = "topology"
 LEADER = "leader"
 GATEWAY = "gateway:head"
+LOCKS = LEADER_LOCK, TOPOLOGY_LOCK, GATEWAY_LOCK = "leader.lock", "topology.lock", "gateway.lock"
+"""Files in the node's directory that say, and see to it, which process is the actor."""
 
 
 def head_options(name: str) -> dict[str, Any]:
@@ -42,6 +49,10 @@ def probe_options(name: str) -> dict[str, Any]:
     options = head_options(name)
     del options["resources"]
     return options
+
+
+def is_probe(name: str) -> bool:
+    return name.startswith(("probe:", "probe-pack:"))
 
 
 def probe_assignments(keys: Iterable[InstanceKey], most_actors: int) -> dict[str, tuple[InstanceKey, ...]]:

@@ -6,21 +6,31 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import ray
 
 from actors.gateway import Gateway
-from actors.handles import Peer, create, end
+from actors.handles import Peer, create, end, names_in_use
 from actors.leader import LeaderActor
-from actors.names import GATEWAY, LEADER, NAMESPACE, TOPOLOGY, head_options
-from actors.spec import Configuration, NodeSpec, last_good_path
+from actors.names import GATEWAY, LEADER, LOCKS, NAMESPACE, TOPOLOGY, head_options, is_probe
+from actors.spec import Configuration, NodeSpec
 from actors.topology import TopologyActor
+from services.config import load
+from services.election.process_lock import holder_of
 from services.node_view import NodeError
+from services.store.errors import StoreError
+from services.store.store import Store
+from services.unsupported import refuse_unsupported
 
-__all__ = ["ActorState", "NodeNotReadyError", "connect", "down", "status", "up"]
+__all__ = ["ActorState", "NodeNotReadyError", "connect", "down", "reload", "status", "up"]
 
+_SINGLETONS = (TOPOLOGY, LEADER, GATEWAY)
 _READY_SECONDS = 60.0
+_GIVE_UP_SECONDS = 10.0  # an actor that says for so long that it cannot work is believed
+_PREDECESSOR_SECONDS = 10.0
 _STOP_SECONDS = 8.0
+_GONE_SECONDS = 10.0
 
 
 class NodeNotReadyError(Exception):
@@ -36,36 +46,81 @@ class ActorState:
 def connect(address: str) -> None:
     """Attach this process to a running Ray cluster. Raises ConnectionError or ValueError."""
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level="error")
+    # Ray has its workers import from the folder in which it is called. That of our packages is no danger;
+    # any other may have a ``services`` or ``api`` of its own.
+    here = Path.cwd()
+    os.chdir(Path(__file__).resolve().parents[1])
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level="error")
+    finally:
+        os.chdir(here)
 
 
 async def up(config_files: tuple[str, ...], *, strict: bool = False) -> None:
     """Put the actors into the cluster, or adopt those that run, and wait until they work.
 
-    Raises ConfigurationError before anything is started, NodeNotReadyError if they do not work in time.
+    Those that run keep the configuration that they have. Raises ConfigurationError before anything is
+    started, NodeNotReadyError if they cannot be started or do not work in time.
     """
-    spec = NodeSpec(config_files=config_files, strict=strict)
-    configuration = Configuration(spec)
-    directory = configuration.loaded.settings.node_directory()
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    configuration.keep(last_good_path(directory))
-    spec = NodeSpec.make(configuration.files, strict, directory)
+    files = tuple(Path(file) for file in config_files)
+    settings = load(files, strict=strict).settings
+    refuse_unsupported(settings)
+    spec = NodeSpec.make(settings.node_directory(), strict)
+    if not set(_SINGLETONS) & set(await names_in_use()):
+        await _prepare(spec, files, settings.SQLite3DataFile)
     await create(TopologyActor, head_options(TOPOLOGY), spec)
     await create(LeaderActor, head_options(LEADER), spec)
     await create(Gateway, {**head_options(GATEWAY), "max_concurrency": 1000}, spec)
-    deadline = time.monotonic() + _READY_SECONDS
+    await _await_ready()
+
+
+async def _prepare(spec: NodeSpec, files: tuple[Path, ...], data_file: str) -> None:
+    """What can be found out before an actor is started, is said at once."""
+    await _await_predecessor(spec.folder)
+    try:
+        spec.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        Configuration.begin(spec, files)
+    except OSError as error:
+        said = f"the node's directory {spec.folder} cannot be used: {error.strerror} (NodeDirectory)"
+        raise NodeNotReadyError(said) from None
+    try:
+        await (await Store.open(data_file)).close()
+    except StoreError as error:
+        raise NodeNotReadyError(str(error)) from None
+
+
+async def _await_predecessor(directory: Path) -> None:
+    """Actors of another Ray cluster that has just ended are given the time to end too."""
+    deadline = time.monotonic() + _PREDECESSOR_SECONDS
+    locks = [directory / name for name in LOCKS]
+    while any(holders := [holder_of(lock) for lock in locks]):
+        if time.monotonic() > deadline:
+            pids = ", ".join(str(holder[0]) for holder in holders if holder is not None)
+            raise NodeNotReadyError(
+                f"another orchestray node works in {directory} (processes {pids}): stop it, or give this "
+                "one its own NodeDirectory"
+            )
+        await asyncio.sleep(0.1)
+
+
+async def _await_ready() -> None:
+    began = time.monotonic()
+    worked_at = dict.fromkeys(_SINGLETONS, began)  # or at least did not say that they could not
     while True:
         states = await status()
-        if not any(actor.state for actor in states):
+        troubled = [actor for actor in states if actor.state]
+        if not troubled:
             return
-        if time.monotonic() > deadline:
-            raise NodeNotReadyError("; ".join(f"{a.name} {a.state}" for a in states if a.state))
+        now = time.monotonic()
+        worked_at.update({actor.name: now for actor in states if not actor.state.startswith("cannot ")})
+        if now - began > _READY_SECONDS or now - min(worked_at.values()) > _GIVE_UP_SECONDS:
+            raise NodeNotReadyError("; ".join(f"{actor.name} {actor.state}" for actor in troubled))
         await asyncio.sleep(0.1)
 
 
 async def status() -> tuple[ActorState, ...]:
     """How the three actors of the head are."""
-    return tuple(await asyncio.gather(*(_state(name) for name in (TOPOLOGY, LEADER, GATEWAY))))
+    return tuple(await asyncio.gather(*(_state(name) for name in _SINGLETONS)))
 
 
 async def _state(name: str) -> ActorState:
@@ -76,13 +131,35 @@ async def _state(name: str) -> ActorState:
     return ActorState(name, reply["state"] if isinstance(reply, dict) else reply)
 
 
+async def reload() -> tuple[str, ...]:
+    """Have a running node read its configuration again; the changed keys that wait for a restart.
+
+    Raises NodeError: RefusedError if the configuration is not valid, and then nothing has changed.
+    """
+    late: tuple[str, ...] = await Peer(GATEWAY).call("reload", timeout=_STOP_SECONDS)
+    return late
+
+
 async def down() -> None:
-    """Stop the actors: the gateway first, then the Leader, which gives its lease back, then the rest."""
-    for name in (LEADER, TOPOLOGY, GATEWAY):
-        # Told first, all of them, so that none restarts another.
-        try:
-            await Peer(name).call("stop", timeout=_STOP_SECONDS)
-        except NodeError:
-            continue
-    for name in (GATEWAY, LEADER, TOPOLOGY):
-        await end(name)
+    """Stop the actors. The Leader gives its lease back, Topology writes what waits.
+
+    Raises NodeNotReadyError if one outlives that.
+    """
+    # Told first, all of them, so that none restarts another.
+    await asyncio.gather(*(_tell_to_stop(name) for name in _SINGLETONS))
+    deadline = time.monotonic() + _GONE_SECONDS
+    while True:
+        left = [name for name in await names_in_use() if name in _SINGLETONS or is_probe(name)]
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            raise NodeNotReadyError(f"still there: {', '.join(sorted(left))}")
+        await asyncio.gather(*(end(name) for name in left))
+        await asyncio.sleep(0.05)
+
+
+async def _tell_to_stop(name: str) -> None:
+    try:
+        await Peer(name).call("stop", timeout=_STOP_SECONDS)
+    except NodeError:
+        return

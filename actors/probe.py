@@ -7,6 +7,7 @@ Topology what to watch. Reports are batched: while one is under way, the newest 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, replace
 
@@ -15,9 +16,10 @@ import structlog
 from actors.handles import Peer
 from actors.logs import configure_logging
 from actors.names import TOPOLOGY
+from actors.tasks import Periodic, until_started
 from services.mysql.connection import Login
 from services.mysql.watcher import Watcher, WatchPolicy
-from services.node_view import NodeError
+from services.node_errors import NodeError
 from services.topology.instance import Observation
 from services.topology.keys import InstanceKey
 
@@ -51,7 +53,10 @@ class Probe:
         self._watchers: dict[InstanceKey, Watcher] = {}
         self._waiting: dict[InstanceKey, tuple[float, Observation]] = {}
         self._news = asyncio.Event()
-        self._tasks = [asyncio.ensure_future(self._ask()), asyncio.ensure_future(self._send())]
+        self._assigning = asyncio.Lock()
+        self._periodic = Periodic()
+        self._periodic.run(self._send)
+        self._periodic.spawn(until_started(self._ask, lambda _: None))
 
     def __repr__(self) -> str:
         return f"Probe({self._label})"
@@ -61,12 +66,16 @@ class Probe:
 
     async def assign(self, assignment: Assignment) -> None:
         """Watch exactly these. What is watched already and did not change goes on undisturbed."""
+        async with self._assigning:
+            await self._assign(assignment)
+
+    async def _assign(self, assignment: Assignment) -> None:
         before = self._assigned
         changed = before is None or (before.login, before.policy) != (assignment.login, assignment.policy)
         self._assigned = assignment
         wanted = set(assignment.keys)
-        for key in [key for key in self._watchers if changed or key not in wanted]:
-            await self._watchers.pop(key).stop()
+        ended = [self._watchers.pop(key) for key in list(self._watchers) if changed or key not in wanted]
+        await asyncio.gather(*(watcher.stop() for watcher in ended))
         for key in assignment.keys:
             if key not in self._watchers:
                 watcher = Watcher(key, assignment.login, assignment.policy, self._report)
@@ -82,13 +91,12 @@ class Probe:
 
     async def _ask(self) -> None:
         while self._assigned is None:
-            try:
+            assignment = None
+            with contextlib.suppress(NodeError):
                 assignment = await self._topology.call("assignment", self._name, timeout=_ASK_SECONDS)
-            except NodeError:
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
             if self._assigned is None and assignment is not None:
                 await self.assign(assignment)
+                return
             await asyncio.sleep(_RETRY_SECONDS)
 
     def _report(self, observation: Observation) -> None:
@@ -107,8 +115,10 @@ class Probe:
             ]
             try:
                 await self._topology.call("report", self._name, aged, timeout=_REPORT_SECONDS)
-            except NodeError:
+            except Exception as error:
                 # What is newer goes before what could not be sent.
                 self._waiting = {**batch, **self._waiting}
-                await asyncio.sleep(_RETRY_SECONDS)
                 self._news.set()
+                if not isinstance(error, NodeError):
+                    raise
+                await asyncio.sleep(_RETRY_SECONDS)

@@ -8,20 +8,26 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from actors.handles import Peer, create, end
-from actors.names import probe_assignments, probe_options
+import structlog
+
+from actors.handles import Peer, create, end, names_in_use
+from actors.names import is_probe, probe_assignments, probe_options
 from actors.probe import Assignment, Probe
 from actors.supervision import watch_over
-from services.node_view import NodeError
+from services.node_errors import NodeError
 from services.topology.keys import InstanceKey
 
 __all__ = ["ProbeSet"]
 
 _CALL_SECONDS = 2.0
+_log = structlog.get_logger(__name__)
 
 
 class ProbeSet:
-    """``assignment`` gives what a probe of these keys is to be told."""
+    """``assignment`` gives what a probe of these keys is to be told.
+
+    What cannot be started or told now is not lost: ``watch`` comes back to each probe that does not report.
+    """
 
     def __init__(self, assignment: Callable[[tuple[InstanceKey, ...]], Assignment]) -> None:
         self._assignment = assignment
@@ -39,23 +45,41 @@ class ProbeSet:
 
     async def arrange(self, keys: Iterable[InstanceKey], most_actors: int) -> None:
         """Have exactly the probes that these instances need."""
-        wanted = probe_assignments(keys, most_actors)
         async with self._arranging:
+            wanted = probe_assignments(keys, most_actors)
             gone = set(self._watched) - set(wanted)
             changed = [name for name, watched in wanted.items() if self._watched.get(name) != watched]
             self._watched = wanted
             for name in gone:
                 self._peers.pop(name, None)
                 self._reported_at.pop(name, None)
-                await end(name)
-            await asyncio.gather(*(self._start(name) for name in changed))
+            await asyncio.gather(
+                *(self._end(name) for name in gone), *(self._start(name) for name in changed)
+            )
         # One that lives already (Topology was restarted) is told; a new one asks by itself.
         await self._tell(changed)
 
+    async def end_strangers(self, keys: Iterable[InstanceKey], most_actors: int) -> None:
+        """End probes of a Topology before this one that nobody needs any more."""
+        wanted = probe_assignments(keys, most_actors)
+        with contextlib.suppress(NodeError):
+            strangers = [name for name in await names_in_use() if is_probe(name) and name not in wanted]
+            await asyncio.gather(*(self._end(name) for name in strangers))
+
     async def _start(self, name: str) -> None:
         self._reported_at[name] = time.monotonic()
-        await create(Probe, probe_options(name), name, name.partition(":")[2])
         self._peers.setdefault(name, Peer(name))
+        try:
+            await create(Probe, probe_options(name), name, name.partition(":")[2])
+        except NodeError as error:
+            _log.warning("a probe was not started", probe=name, reason=str(error))
+
+    @staticmethod
+    async def _end(name: str) -> None:
+        try:
+            await end(name)
+        except NodeError as error:
+            _log.warning("a probe was not ended", probe=name, reason=str(error))
 
     async def renew(self, keys: Iterable[InstanceKey] | None = None) -> None:
         """Tell the probes of these instances, or all, anew what to watch and how."""
@@ -64,7 +88,7 @@ class ProbeSet:
             [name for name, watched in self._watched.items() if wanted is None or wanted & set(watched)]
         )
 
-    async def _tell(self, names: list[str]) -> None:
+    async def _tell(self, names: Iterable[str]) -> None:
         async def tell(name: str) -> None:
             peer = self._peers.get(name)
             if peer is not None and name in self._watched:
@@ -85,20 +109,29 @@ class ProbeSet:
         await asyncio.gather(*calls, return_exceptions=True)
 
     def reported(self, name: str) -> None:
-        self._reported_at[name] = time.monotonic()
+        if name in self._watched:
+            self._reported_at[name] = time.monotonic()
 
     async def watch(self, silence_seconds: float, patience: float) -> None:
-        """Look after the probes that have not reported for so long."""
+        """Look after the probes that have not reported for so long: replace one that hangs, start one that
+        is gone, tell one that lives again what it should watch."""
         now = time.monotonic()
-        for name, at in list(self._reported_at.items()):
-            if name in self._watched and now - at > silence_seconds:
-                self._reported_at[name] = now
-                await watch_over(
-                    self._peers[name],
-                    patience=patience,
-                    start=partial(self._start, name),
-                    replace=partial(end, name, restart=True),
-                )
+        silent = [name for name in self._watched if now - self._reported_at.get(name, now) > silence_seconds]
+        for name in silent:
+            self._reported_at[name] = now
+        await asyncio.gather(*(self._look_after(name, patience) for name in silent))
+
+    async def _look_after(self, name: str, patience: float) -> None:
+        try:
+            await watch_over(
+                self._peers[name],
+                patience=patience,
+                start=partial(self._start, name),
+                replace=partial(end, name, restart=True),
+            )
+        except NodeError as error:
+            _log.warning("a probe that does not report was not replaced", probe=name, reason=str(error))
+        await self._tell([name])
 
     async def end_all(self) -> None:
         await asyncio.gather(*(end(name) for name in self._watched), return_exceptions=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from actors.handles import NoAnswerError, Peer
-from services.node_view import OutcomeUnknownError, UnavailableError
+from services.node_errors import OutcomeUnknownError, UnavailableError
 
 __all__ = ["watch_over"]
 
@@ -20,15 +20,13 @@ async def watch_over(
     patience: float,
     start: Callable[[], Awaitable[None]],
     replace: Callable[[], Awaitable[None]],
-) -> bool:
-    """One liveness call of ``patience`` seconds. True if the actor was found to hang and was ended."""
+) -> None:
+    """One liveness call of ``patience`` seconds, and what follows from it."""
     try:
         await peer.call("ping", timeout=patience)
     except UnavailableError:
         await start()
     except NoAnswerError:
         await replace()
-        return True
     except OutcomeUnknownError:  # Ray is restarting it
-        return False
-    return False
+        return

@@ -8,10 +8,24 @@ from typing import Any
 
 import structlog
 
-__all__ = ["Periodic"]
+__all__ = ["Periodic", "until_started"]
 
 _log = structlog.get_logger(__name__)
 _AGAIN_SECONDS = 0.5
+_START_AGAIN_SECONDS = 1.0
+
+
+async def until_started(start: Callable[[], Awaitable[None]], failed: Callable[[str], None]) -> None:
+    """Try until it works; ``failed`` is told each time why it did not."""
+    while True:
+        try:
+            await start()
+        except Exception as error:
+            _log.exception("cannot start")
+            failed(f"cannot start: {error}")
+            await asyncio.sleep(_START_AGAIN_SECONDS)
+        else:
+            return
 
 
 class Periodic:

@@ -18,16 +18,16 @@ from typing import Any
 import structlog
 
 from actors.gateway import Gateway, Push
-from actors.handles import Peer, create, end
+from actors.handles import Peer, create
 from actors.logs import configure_logging
-from actors.names import GATEWAY, LEADER, head_options
+from actors.names import GATEWAY, GATEWAY_LOCK, LEADER, LEADER_LOCK, TOPOLOGY_LOCK, head_options
 from actors.probe import Assignment
 from actors.probe_set import ProbeSet
-from actors.spec import Configuration, NodeSpec, last_good_path
+from actors.spec import Configuration, NodeSpec
 from actors.supervision import watch_over
-from actors.tasks import Periodic
+from actors.tasks import Periodic, until_started
 from services.analysis import Emergency, ReplicationAnalysis
-from services.config import Settings
+from services.config import ConfigurationError, Settings, changed_keys
 from services.election.process_lock import ProcessLock, end_holder
 from services.execution.coordinator import ClusterView
 from services.mysql.errors import MySQLError
@@ -59,6 +59,7 @@ _PASSING = frozenset({"FirstTierReplicaFailingToConnectToMaster", "LockedSemiSyn
 """Codes that say less than what is said of the master in the same moment, or are not yet sure."""
 _REMIND_SECONDS = 0.9  # the Leader hears again of what is still to be acted upon
 _EVENTS_WAITING = 1000
+_PROBE_SILENCE_SECONDS = 2.0  # beyond the poll interval
 _log = structlog.get_logger(__name__)
 
 
@@ -69,6 +70,7 @@ class TopologyActor:
         configure_logging()
         self._spec = spec
         self._state = "is starting"
+        self._lock = ProcessLock(spec.folder / TOPOLOGY_LOCK)
         self._configuration: Configuration | None = None
         self._registry: Registry | None = None
         self._durable: Durable | None = None
@@ -81,40 +83,35 @@ class TopologyActor:
         self._codes: dict[InstanceKey, str] = {}
         self._stopping = False
         self._periodic = Periodic()
-        self._main_task = asyncio.ensure_future(self._main())
+        self._main_task = asyncio.ensure_future(until_started(self._start, self._failed_to_start))
 
     def __repr__(self) -> str:
         return "Topology"
 
     # life
 
-    async def _main(self) -> None:
-        while True:
-            try:
-                await self._start()
-            except Exception as error:
-                self._state = f"cannot start: {error}"
-                _log.exception("topology cannot start")
-                await asyncio.sleep(1.0)
-            else:
-                self._state = ""
-                return
+    def _failed_to_start(self, why: str) -> None:
+        self._state = why
 
     async def _start(self) -> None:
-        configuration = Configuration(self._spec)
-        settings = configuration.loaded.settings
-        directory = settings.node_directory()
-        await ProcessLock(directory / "topology.lock").acquire()
-        configuration = Configuration(self._spec, last_good_path(directory))
+        await self._lock.acquire()
+        self._configuration = Configuration(self._spec)
+        settings = self._configuration.settings
+        registry = Registry(registry_policy(settings, self._spec.hostname, self._spec.token))
         store = await Store.open(settings.SQLite3DataFile)
-        self._configuration = configuration
-        self._registry = Registry(registry_policy(settings, self._spec.hostname, self._spec.token))
-        self._durable = Durable(store, self._registry, self._event)
-        await self._durable.load()
+        durable = Durable(store, registry, self._event)
+        try:
+            await durable.load()
+        except BaseException:
+            await store.close()
+            raise
+        # From here on calls are answered: nobody has seen a topology that was not loaded yet.
+        self._registry, self._durable, self._state = registry, durable, ""
         for seed in settings.DiscoverySeeds:
             self._take_seed(seed, settings)
-        await self._arrange_probes()
+        self._dirty.set()
         every = self._periodic.every
+        self._periodic.spawn(self._adopt_probes())
         every(1.0, self._tick)
         every(1.0, self._watch_leader)
         every(1.0, self._watch_gateway)
@@ -141,23 +138,22 @@ class TopologyActor:
     async def stop(self) -> None:
         """End the probes, write what waits, and watch over nobody any more."""
         self._stopping = True
+        self._main_task.cancel()
         self._periodic.stop()
         await self._probes.end_all()
         if self._durable is not None:
             await self._durable.close()
 
     def _ready(self) -> Registry:
-        if self._registry is None or self._state:
-            if self._registry is not None and self._configuration is not None:
-                return self._registry
-            raise UnavailableError(f"the topology {self._state or 'is starting'}")
+        if self._registry is None:
+            raise UnavailableError(f"the topology {self._state}")
         return self._registry
 
     @property
     def _settings(self) -> Settings:
         if self._configuration is None:
-            raise UnavailableError(f"the topology {self._state or 'is starting'}")
-        return self._configuration.loaded.settings
+            raise UnavailableError(f"the topology {self._state}")
+        return self._configuration.settings
 
     # probes
 
@@ -171,8 +167,15 @@ class TopologyActor:
         deposed = self._durable.redialled(utc_now()) if self._durable else frozenset()
         return Assignment(login(settings), watch_policy(settings), keys, deposed & frozenset(keys))
 
+    async def _adopt_probes(self) -> None:
+        """Those that live go on; each looks at once, as what is known from the store has no age."""
+        await self._probes.end_strangers(self._ready().instances, self._settings.ProbeActorsMax)
+        await self._arrange_probes()
+        await self._probes.look(self._ready().instances, burst=False)
+
     async def _arrange_probes(self) -> None:
-        await self._probes.arrange(self._ready().instances, self._settings.ProbeActorsMax)
+        if not self._stopping:
+            await self._probes.arrange(self._ready().instances, self._settings.ProbeActorsMax)
 
     async def report(self, name: str, observations: list[Observation]) -> None:
         """A probe's news. Idempotent: merging the same observation twice changes nothing."""
@@ -192,14 +195,14 @@ class TopologyActor:
                 self._periodic.spawn(self._meet_deposed(instance))
         if changes.significant:
             self._analyse()
-        if changes.look_at:
-            await self._probes.look(changes.look_at, burst=True)
+        if changes.look_at:  # the reporting probe does not wait for others, one of which may hang
+            self._periodic.spawn(self._probes.look(changes.look_at, burst=True))
         if changes.found:
             for key in sorted(changes.found):
                 self._event("discovered", f"found {key}", key, "")
+            self._periodic.spawn(self._arrange_probes())
             if self._durable is not None:
                 await self._durable.identify(registry.topology(time.monotonic()))
-            self._periodic.spawn(self._arrange_probes())
         self._dirty.set()
 
     def _durable_unfenced(self) -> frozenset[InstanceKey]:
@@ -249,11 +252,11 @@ class TopologyActor:
             await self._leader.call("consider", view, timeout=_PUSH_SECONDS)
 
     async def _tick(self) -> None:
-        if self._durable is not None:
-            await self._durable.identify(self._ready().topology(time.monotonic()))
         self._analyse()
-        await self._look_closer()
         self._dirty.set()
+        self._periodic.spawn(self._look_closer())
+        if self._durable is not None:
+            self._periodic.spawn(self._durable.identify(self._ready().topology(time.monotonic())))
 
     async def _look_closer(self) -> None:
         """A finding that is not decided yet is looked at each second, whatever the poll interval."""
@@ -278,7 +281,7 @@ class TopologyActor:
             try:
                 await self._gateway.call("push", self._snapshot(events), timeout=_PUSH_SECONDS)
             except NodeError:
-                self._events.extendleft(reversed(events))
+                self._events = deque((*events, *self._events), _EVENTS_WAITING)
                 await asyncio.sleep(0.2)
                 self._dirty.set()
 
@@ -442,17 +445,30 @@ class TopologyActor:
             raise UnknownClusterError(f"no cluster {name!r} is known")
         await self.forget([key for key in cluster.instance_keys if key in topology.instances])
 
-    async def reload(self, extra: str) -> None:
-        """Take over a changed configuration. Raises ConfigurationError; then nothing has changed."""
+    async def reload(self, extra: str) -> tuple[str, ...]:
+        """Put a changed configuration in force; the other actors adopt it, or read it when they start.
+
+        Returns the keys that changed and need a restart. Raises RefusedError; then nothing has changed.
+        """
         registry = self._ready()
         assert self._configuration is not None
-        settings = self._configuration.reload(extra).settings
-        self._configuration.keep(last_good_path(settings.node_directory()))
+        before = self._settings
+        try:
+            late = self._configuration.reload(extra)
+        except ConfigurationError as error:
+            raise RefusedError(str(error)) from None
+        except OSError as error:
+            raise UnavailableError(f"the configuration cannot be kept: {error}") from None
+        settings = self._settings
+        changed = ", ".join(changed_keys(before, settings)) or "nothing"
+        waiting = f"; not before a restart: {', '.join(late)}" if late else ""
+        self._event("reload", f"configuration read again, changed: {changed}{waiting}", NO_KEY, "")
         registry.policy = registry_policy(settings, self._spec.hostname, self._spec.token)
         for seed in settings.DiscoverySeeds:
             self._take_seed(seed, settings)
         await self._arrange_probes()
         await self._probes.renew()
+        return late
 
     # watching over the others
 
@@ -462,29 +478,31 @@ class TopologyActor:
         await self._watch(
             self._leader,
             lambda: create(LeaderActor, head_options(LEADER), self._spec),
-            lambda: self._end_process("leader.lock"),
+            LEADER_LOCK,
         )
 
     async def _watch_gateway(self) -> None:
         await self._watch(
             self._gateway,
             lambda: create(Gateway, {**head_options(GATEWAY), "max_concurrency": 1000}, self._spec),
-            lambda: end(GATEWAY, restart=True),
+            GATEWAY_LOCK,
         )
 
-    async def _watch(
-        self, peer: Peer, start: Callable[[], Awaitable[None]], replace: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def _watch(self, peer: Peer, start: Callable[[], Awaitable[None]], lock: str) -> None:
         if self._stopping:
             return
         patience = float(self._settings.RestartLeaderAfterSeconds)
-        if await watch_over(peer, patience=patience, start=start, replace=replace):
-            self._event("supervision", f"{peer.name} did not answer for {patience:g} s: ended", NO_KEY, "")
 
-    async def _end_process(self, lock: str) -> None:
-        end_holder(self._settings.node_directory() / lock)
+        async def end_it() -> None:
+            # One that holds no lock is only being started, on a machine that is busy.
+            if end_holder(self._spec.folder / lock) is not None:
+                said = f"{peer.name} did not answer for {patience:g} s: ended, it is started anew"
+                self._event("supervision", said, NO_KEY, "")
+
+        await watch_over(peer, patience=patience, start=start, replace=end_it)
 
     async def _watch_probes(self) -> None:
+        """A probe reports at each poll, unless its server is dead for long: silence is a reason to ask it."""
         settings = self._settings
-        silence = 2.0 * settings.InstancePollSeconds + settings.MySQLDiscoveryReadTimeoutSeconds + 5.0
+        silence = settings.InstancePollSeconds + _PROBE_SILENCE_SECONDS
         await self._probes.watch(silence, float(settings.RestartLeaderAfterSeconds))

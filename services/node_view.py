@@ -6,16 +6,6 @@ implement it in memory. It promises:
 - Reads are synchronous and answered from caches: no actor call, no query, no clock skew between two
   fields of one reply. Only the audit trail (`AuditReads`) is read from the store, and so is async.
 - Changes are async, are bounded in time by the implementer, and end in a value or in a `NodeError`.
-
-Errors (each carries the text that the caller is shown)::
-
-    NodeError
-    |-- NotLeaderError          another node acts: nothing was done here
-    |-- UnknownInstanceError    no such instance is known
-    |-- UnknownClusterError     no such cluster is known
-    |-- RefusedError            a rule forbids it, or it was tried and failed; `details` for the reply
-    |-- OutcomeUnknownError     no answer in time: it may or may not have been done
-    `-- UnavailableError        the part of the node that does this is not there now
 """
 
 from __future__ import annotations
@@ -27,6 +17,15 @@ from typing import Protocol
 
 from services.analysis import ReplicationAnalysis
 from services.config import Settings
+from services.node_errors import (
+    NodeError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    RefusedError,
+    UnavailableError,
+    UnknownClusterError,
+    UnknownInstanceError,
+)
 from services.store.recoveries import RecoveryFilter
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
@@ -53,49 +52,6 @@ __all__ = [
 ]
 
 EVENTS_KEPT = 1000
-
-
-class NodeError(Exception):
-    """A change that did not happen as asked. ``str(error)`` is what the caller is shown.
-
-    Pickled between actors, so everything stands in ``args``.
-    """
-
-    def __init__(self, message: str, details: InstanceKey | None = None) -> None:
-        super().__init__(message, details)
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-    @property
-    def details(self) -> InstanceKey | None:
-        """What the enveloped reply carries as ``Details``."""
-        details: InstanceKey | None = self.args[1]
-        return details
-
-
-class NotLeaderError(NodeError):
-    """This node does not lead; nothing was done."""
-
-
-class UnknownInstanceError(NodeError):
-    """No such instance is known here."""
-
-
-class UnknownClusterError(NodeError):
-    """No such cluster is known here."""
-
-
-class RefusedError(NodeError):
-    """A rule forbids what was asked, or it was tried and did not succeed; the text says which."""
-
-
-class OutcomeUnknownError(NodeError):
-    """There was no answer in time. It may have been done: look before asking again."""
-
-
-class UnavailableError(NodeError):
-    """The actor or backend that does this does not answer now; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,9 +257,10 @@ class Node(Protocol):
 
     async def set_global_recoveries(self, enabled: bool) -> None: ...
 
-    async def reload_configuration(self, extra_path: str = "") -> None:
+    async def reload_configuration(self, extra_path: str = "") -> tuple[str, ...]:
         """Read the configuration files again, then ``extra_path``; all or nothing.
 
-        Raises RefusedError that names the key, the value and the mend.
+        Returns the changed keys that wait for a restart. Raises RefusedError that names the key, the value
+        and the mend.
         """
         ...

@@ -56,8 +56,9 @@ async def headers(call: ToCall) -> Response:
 @route(changes, "reload-configuration")
 async def reload_configuration(call: ToCall) -> Response:
     extra_path = call.query("config")
-    await call.node.reload_configuration(extra_path)
-    return call.ok("Config reloaded", extra_path)
+    late = await call.node.reload_configuration(extra_path)
+    waiting = f"; not before a restart: {', '.join(late)}" if late else ""
+    return call.ok(f"Config reloaded{waiting}", extra_path)
 
 
 # raft: a setup of its own, which this node is not in

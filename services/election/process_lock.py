@@ -26,7 +26,12 @@ class ProcessLock:
         self._fd = -1
 
     async def acquire(self) -> None:
-        """Wait until nobody else holds it. Raises OSError if the file cannot be made."""
+        """Wait until nobody else holds it. Raises OSError if the file cannot be made.
+
+        May be called again: a second descriptor of this same process would wait for the first for ever.
+        """
+        if self._fd >= 0:
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         while True:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
@@ -43,7 +45,11 @@ class Durable:
         self._behind = WriteBehind(store.instances.upsert_many, pause_seconds=_GATHER_SECONDS)
         self._clusters: dict[str, ClusterRecord] = {}
         self._deposed: tuple[DeposedMaster, ...] = ()
+        self._promotions = 0
+        self._identifying = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._read_error = ""
+        self._in_store: frozenset[InstanceKey] = frozenset()
         self._kept: dict[InstanceKey, tuple[Instance | None, float]] = {}
 
     @property
@@ -71,30 +77,50 @@ class Durable:
         self._behind.start()
 
     async def synchronise(self) -> bool:
-        """Take over what is registered, and servers that another node found. True if there are any."""
-        try:
+        """Take over what is registered, and the servers that another node found or forgot.
+
+        True if there are any. Raises StoreError.
+        """
+        async with self._reading:  # or what was read first might be taken over last
+            try:
+                return await self._synchronise()
+            except StoreError as error:
+                self._read_error = str(error)
+                raise
+
+    async def _synchronise(self) -> bool:
+        promotions = -1
+        while promotions != self._promotions:  # one that came meanwhile may not be in what was read
+            promotions = self._promotions
             records = await self._store.clusters.load()
-            self._deposed = await self._store.clusters.deposed_masters()
-            rules = await self._store.registrations.candidates(utc_now())
-            downtimes = await self._store.registrations.downtimes(utc_now())
-            self.recoveries_enabled = await self._store.registrations.recoveries_enabled()
-            found = False
-            if not self.acts:
-                stored = await self._store.instances.load_all()
-                missing = [known for known in stored if known.key not in self._registry.instances]
-                self._registry.restore([Instance(key=known.key) for known in missing])
-                found = bool(missing)
-        except StoreError as error:
-            self._read_error = str(error)
-            raise
+            deposed = await self._store.clusters.deposed_masters()
+        rules = await self._store.registrations.candidates(utc_now())
+        downtimes = await self._store.registrations.downtimes(utc_now())
+        recoveries_enabled = await self._store.registrations.recoveries_enabled()
+        stored = () if self.acts else await self._store.instances.load_all()
+        others_changed = not self.acts and self._follow(stored)
         self._read_error = ""
-        self._clusters.update({record.id: record for record in records})
-        self._publish_identities()
+        self.recoveries_enabled = recoveries_enabled
+        if promotions == self._promotions:
+            self._deposed = deposed
+            self._clusters.update({record.id: record for record in records})
+            self._publish_identities()
         registered = {rule.key: rule.promotion_rule for rule in rules}
         down = {downtime.key: downtime for downtime in downtimes}
         for key, instance in list(self._registry.instances.items()):
             self._apply(instance, registered.get(key, "neutral"), down.get(key))
-        return found
+        return others_changed
+
+    def _follow(self, stored: Iterable[KnownInstance]) -> bool:
+        """Another node acts: what it found is watched here too, what it forgot is forgotten."""
+        keys = frozenset(known.key for known in stored)
+        found = keys - self._registry.instances.keys()
+        gone = (self._in_store - keys) & self._registry.instances.keys()
+        self._in_store = keys
+        self._registry.restore([Instance(key=key) for key in sorted(found)])
+        if gone:
+            self._registry.forget(gone, time.monotonic())
+        return bool(found or gone)
 
     def _apply(self, instance: Instance, rule: str, downtime: Downtime | None) -> None:
         wanted = {
@@ -133,10 +159,15 @@ class Durable:
 
     async def identify(self, topology: Topology) -> None:
         """Give clusters that have none an identity, once their top was really seen."""
+        async with self._identifying:  # of two reports of one cluster, the second finds it identified
+            await self._identify(topology)
+
+    async def _identify(self, topology: Topology) -> None:
+        identified = {record.master_key for record in self._clusters.values()}
         new = [
             root
             for root in roots_without_identity(topology)
-            if root in topology.instances and topology.instances[root].seen_at
+            if root in topology.instances and topology.instances[root].seen_at and root not in identified
         ]
         if not new or not self.acts:
             return
@@ -151,6 +182,7 @@ class Durable:
 
     def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:
         """The store has it already; this is so that nobody waits for the next synchronisation."""
+        self._promotions += 1
         record = self._clusters.get(cluster_id) or ClusterRecord(id=cluster_id, master_key=failed)
         self._clusters[cluster_id] = replace(record, master_key=successor)
         if failed not in self.deposed_keys:

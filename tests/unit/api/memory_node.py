@@ -168,8 +168,9 @@ class MemoryNode:
         self._note("set-global-recoveries", enabled)
         self.global_recoveries_enabled = enabled
 
-    async def reload_configuration(self, extra_path: str = "") -> None:
+    async def reload_configuration(self, extra_path: str = "") -> tuple[str, ...]:
         self._note("reload-configuration", extra_path)
+        return ("ListenAddress",) if extra_path else ()
 
 
 __all__ = [

@@ -134,6 +134,7 @@ async def test_reload_configuration(node: MemoryNode, http: httpx.AsyncClient) -
     for query, path in (("", ""), ("?config=/etc/extra.json", "/etc/extra.json")):
         reply = (await http.get(f"/api/reload-configuration{query}")).json()
         assert (reply["Code"], reply["Details"]) == ("OK", path)
+        assert ("not before a restart: ListenAddress" in reply["Message"]) is bool(path)
     assert node.done == [("reload-configuration", ""), ("reload-configuration", "/etc/extra.json")]
     node.fails_with = RefusedError(str(ConfigurationError(["InstancePollSeconds: -1 is not positive"])))
     assert "InstancePollSeconds" in (await http.get("/api/reload-configuration")).json()["Message"]
