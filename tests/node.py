@@ -6,6 +6,7 @@ are found that lost their parent as well. A node dies with the test process (``P
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ from services.sandbox.server import MySQLServer
 from services.topology.keys import InstanceKey
 from tests.servers import wait_until
 
-__all__ = ["ACTORS", "Marked", "Node", "ask", "key_of", "keys_of", "orchestray", "settings_of"]
+__all__ = ["ORCHESTRAY", "Marked", "Node", "ask", "key_of", "keys_of", "orchestray", "settings_of"]
 
+ORCHESTRAY = str(Path(sys.executable).with_name("orchestray"))
 START_SECONDS = 90
 STOP_SECONDS = 10
 _MARK = "ORCHESTRAY_TEST_MARK"
-ACTORS = {"leader": "LeaderActor", "topology": "TopologyActor", "gateway": "Gateway", "probe": "Probe"}
+_ACTORS = {"leader": "LeaderActor", "topology": "TopologyActor", "gateway": "Gateway", "probe": "Probe"}
 """Kind of actor: its class, which is in the title of its process."""
 
 
@@ -92,7 +94,7 @@ def orchestray(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "api.cli.main", *words],
+        [ORCHESTRAY, *words],
         env=dict(environment or os.environ),
         capture_output=True,
         text=True,
@@ -139,6 +141,7 @@ class Node:
         self.config = folder / f"orchestray-{self.port}.json"
         self.database = folder / "orchestray.db"
         self.output = folder / f"serve-{self.port}.log"
+        self.http_password = str((settings or {}).get("HTTPAuthPassword", ""))
         self.marked = Marked()
         self._options = options
         self._environment = {**self.marked.environment, **(environment or {})}
@@ -150,6 +153,9 @@ class Node:
             **(settings or {}),
         }
         self.configure()
+        for name in ("actors", "api", "services"):  # names that other projects have too
+            (folder / name).mkdir(exist_ok=True)
+            (folder / name / "__init__.py").write_text("raise ImportError('imported from the wrong folder')")
 
     def configure(self, **changes: object) -> None:
         """Write the configuration file; None removes a key."""
@@ -158,12 +164,17 @@ class Node:
         self.config.write_text(json.dumps(self.settings, indent=1))
         self.config.chmod(0o600)
 
+    def node_file(self, name: str) -> Path:
+        """A file of the node's directory; ``.`` is that itself."""
+        return Path(f"{self.database}.node-{self.port}") / name
+
     # life
 
     def launch(self) -> Node:
-        """Start it and do not wait."""
+        """Start it and do not wait. What an earlier run printed is forgotten."""
+        self.output.unlink(missing_ok=True)
         self._process = spawn(
-            [sys.executable, "-m", "api.cli.main", "serve", "--config", str(self.config), *self._options],
+            [sys.executable, ORCHESTRAY, "serve", "--config", str(self.config), *self._options],
             log=self.output,
             directory=self.folder,
             die_with_parent=True,
@@ -232,7 +243,11 @@ class Node:
 
     def get(self, path: str, timeout_seconds: float = 20) -> tuple[int, Any]:
         """Status and parsed reply of ``/api/<path>``. Raises OSError without a reply."""
-        return ask(f"{self.url}/api/{path}", timeout_seconds)
+        headers = {}
+        if self.settings.get("AuthenticationMethod") == "basic":
+            pair = f"{self.settings['HTTPAuthUser']}:{self.http_password}"
+            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        return ask(f"{self.url}/api/{path}", timeout_seconds, headers)
 
     def api(self, path: str, timeout_seconds: float = 20) -> Any:
         """The parsed reply, of an envelope its ``Details``. An ERROR fails the test."""
@@ -307,7 +322,7 @@ class Node:
 
     def actors(self, kind: str) -> list[Process]:
         """The living processes of a kind of actor."""
-        actor_class = ACTORS[kind]
+        actor_class = _ACTORS[kind]
         found = []
         for pid, title in self.marked.processes().items():
             words = re.split(r"[:.\s]", title.removeprefix("ray::"))
@@ -358,8 +373,3 @@ def _is_connected(pid: int, port: int) -> bool:
         if remote_port == port and fields[3] == "01" and f"socket:[{fields[9]}]" in sockets:
             return True
     return False
-
-
-def within(timeout_seconds: float, condition: Callable[[], Any], what: object = "") -> Any:
-    """``wait_until`` with the time first: for what must happen within a promised time."""
-    return wait_until(condition, timeout_seconds, lambda: what() if callable(what) else what)

@@ -1,4 +1,4 @@
-"""``orchestray up|down|status``: a node's actors in a Ray cluster that runs already."""
+"""``orchestray up|down|status|reload``: a node's actors in a Ray cluster that runs already."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from services.config import ConfigurationError
+from services.config import ConfigurationError, load
+from services.node_view import NodeError
 
 __all__ = ["run"]
 
@@ -20,23 +22,37 @@ def run(argv: Sequence[str]) -> int:
         return int(stop.code or 0)
     from actors import node
 
+    address = arguments.ray_address
     try:
-        node.connect(arguments.ray_address)
-        if arguments.command == "up":
-            asyncio.run(node.up(tuple(arguments.config or _default_files()), strict=arguments.strict_config))
-            return 0
-        if arguments.command == "down":
-            asyncio.run(node.down())
-            return 0
-        states = asyncio.run(node.status())
-    except (ConfigurationError, node.NodeNotReadyError) as error:
-        return _fail(str(error))
+        node.connect(address)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        address = arguments.ray_address
-        return _fail(f"no Ray cluster at {address}: {error} (is RAY_AUTH_TOKEN that of the cluster?)")
-    for state in states:
-        print(f"{state.name}: {state.state or 'works'}")
-    return 0 if not any(state.state for state in states) else 1
+        said = " ".join(str(error).split())
+        return _fail(f"no Ray cluster at {address}: {said} (is RAY_AUTH_TOKEN that of the cluster?)")
+    try:
+        return _do(arguments)
+    except (ConfigurationError, NodeError, node.NodeNotReadyError) as error:
+        return _fail(str(error))
+
+
+def _do(arguments: argparse.Namespace) -> int:
+    from actors import node
+    from api.auth import check_authentication
+
+    if arguments.command == "up":
+        files = tuple(arguments.config or _default_files())
+        check_authentication(load([Path(file) for file in files], strict=arguments.strict_config).settings)
+        asyncio.run(node.up(files, strict=arguments.strict_config))
+    elif arguments.command == "down":
+        asyncio.run(node.down())
+    elif arguments.command == "reload":
+        late = asyncio.run(node.reload())
+        print("configuration reloaded" + (f"; not before a restart: {', '.join(late)}" if late else ""))
+    else:
+        states = asyncio.run(node.status())
+        for state in states:
+            print(f"{state.name}: {state.state or 'works'}")
+        return 1 if any(state.state for state in states) else 0
+    return 0
 
 
 def _fail(text: str) -> int:
@@ -57,11 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="orchestray", description="Run orchestray's actors in a running Ray cluster."
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="up|down|status")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="up|down|status|reload")
     for name, text in (
         ("up", "start the actors, or adopt those that run, and return when they work"),
         ("down", "stop them; the lease is given back"),
         ("status", "say how they are; exit status 1 if one does not work"),
+        ("reload", "have them read the configuration again, all or nothing"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument(

@@ -1,7 +1,7 @@
 """The command ``orchestray``: finds out what is asked for and imports only that.
 
 orchestray serve [--config FILE] …      run a node here, with its own Ray, in the foreground
-orchestray up|down|status …             the same node inside a running Ray cluster
+orchestray up|down|status|reload …      the same node inside a running Ray cluster
 orchestray sandbox up|down|status       a real MySQL topology on this machine
 orchestray analyze FILE                 what is wrong in a topology that is in a file
 orchestray -c COMMAND …                 client of a running node
@@ -25,6 +25,7 @@ _COMMANDS = {
     "up": "api.cli.cluster",
     "down": "api.cli.cluster",
     "status": "api.cli.cluster",
+    "reload": "api.cli.cluster",
 }
 
 

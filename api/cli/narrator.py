@@ -47,16 +47,6 @@ class Narrator:
                 self._say(f"{event['At'][11:19]} {event['Kind']:<10} {event['Message']}")
             time.sleep(0.05)
 
-    def reload(self) -> None:
-        """Have the node read its configuration again (SIGHUP)."""
-        try:
-            reply = self._get("reload-configuration", 15)
-        except urllib.error.HTTPError as error:
-            reply = json.loads(error.read(_LONGEST_REPLY))
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            reply = {"Message": f"the node could not be asked: {error}"}
-        self._say(f"reload: {reply['Message']}")
-
     def _get(self, path: str, timeout: float) -> Any:
         request = urllib.request.Request(f"{self._url}/api/{path}", headers=self._headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=timeout) as reply:  # noqa: S310

@@ -1,12 +1,10 @@
-"""A Ray head of our own: started as a child, ended with everything that it started.
+"""A Ray head of our own: a child in a session of its own, so that a terminal's Ctrl-C is sent to us alone.
 
-The process that uses this becomes a subreaper: what Ray's processes leave behind when they die comes to it,
-and is ended too. A dead supervisor takes the head with it (PR_SET_PDEATHSIG).
+A dead supervisor takes the head with it (PR_SET_PDEATHSIG), and the head all that it started.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import secrets
 import signal
@@ -15,32 +13,33 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+from api.cli.descendants import dying_with_us
 
 __all__ = ["HeadFailedError", "RayHead"]
 
-_PR_SET_CHILD_SUBREAPER = 36
 _START_SECONDS = 60.0
-_STOP_SECONDS = 3.0
+_TRIES = 3  # a port that was free may be taken by the time that Ray listens on it
+_LOG_LINES = 15
 _NODE_ADDRESS = "127.0.0.11"
 """Ray replaces 127.0.0.1 by an address that others can reach; it keeps this one."""
 
 _RAY_SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # when we are gone, so is the head, at once
     "RAY_worker_maximum_startup_concurrency": "4",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "5",
 }
 
-_DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the process that started this one is gone")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
+
+_ORCHESTRAY = "import sys; del sys.path[0]; from api.cli.main import main; sys.exit(main(sys.argv[1:]))"
+"""The command, without modules of the folder in which it is started."""
+_PACKAGES = Path(__file__).resolve().parents[2]
 
 
 class HeadFailedError(Exception):
@@ -52,10 +51,9 @@ class RayHead:
 
     def __init__(self, directory: Path, *, dashboard: bool, token_file: Path) -> None:
         self.token_file = token_file
-        self.is_up = False
         self._directory = directory
-        self._dashboard_port = _free_port() if dashboard else 0
-        self._port = _free_port()
+        self._dashboard = dashboard
+        self._port = self._dashboard_port = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._token = os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)
         self._environment = {**os.environ, **_RAY_SETTINGS, "RAY_AUTH_TOKEN": self._token}
@@ -69,125 +67,94 @@ class RayHead:
         return f"http://127.0.0.1:{self._dashboard_port}" if self._dashboard_port else ""
 
     def start(self, stop: threading.Event) -> None:
-        """Start it and wait until it answers. Raises HeadFailedError."""
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self._directory.mkdir(mode=0o700)
+        """Start it and wait until it answers, or until ``stop``. Raises HeadFailedError or OSError."""
         fd = os.open(self.token_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w") as file:
             file.write(self._token)
-        log = self._directory / "head.log"
+        for remaining in reversed(range(_TRIES)):
+            try:
+                self._start(self._directory / str(remaining), stop)
+            except HeadFailedError as error:
+                if remaining == 0 or "in use" not in str(error):
+                    raise
+            else:
+                return
+
+    def _start(self, directory: Path, stop: threading.Event) -> None:
+        directory.mkdir(mode=0o700, parents=True)
+        log = directory / "head.log"
         with log.open("wb") as output:
             self._child = subprocess.Popen(
-                [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid()), sys.executable, *self._command()],
+                dying_with_us(signal.SIGTERM, sys.executable, *self._command(directory)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
+                cwd=_PACKAGES,  # its workers import from there, not from where we were started
+                start_new_session=True,
             )
         deadline = time.monotonic() + _START_SECONDS
-        while not _listens(_NODE_ADDRESS, self._port):
-            if stop.is_set():
-                return
+        while not _listens(_NODE_ADDRESS, self._port) and not stop.is_set():
             if self._child.poll() is not None or time.monotonic() > deadline:
-                tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
                 raise HeadFailedError(f"Ray did not start:\n{tail}")
-            time.sleep(0.05)
-        self.is_up = True
+            stop.wait(0.05)
 
-    def _command(self) -> list[str]:
+    def _command(self, directory: Path) -> list[str]:
+        self._port = _free_port()
         options = {
             "port": self._port,
             "node-ip-address": _NODE_ADDRESS,
-            "temp-dir": self._directory,
+            "temp-dir": directory,
             "num-cpus": 2,
             "object-store-memory": 80_000_000,
             "min-worker-port": 0,
             "max-worker-port": 0,
             "ray-client-server-port": _free_port(),
-            "include-dashboard": "true" if self._dashboard_port else "false",
+            "dashboard-agent-listen-port": _free_port(),
+            "include-log-monitor": "false",  # it sends logs to drivers, of which there are none
+            "include-dashboard": "true" if self._dashboard else "false",
         }
-        if self._dashboard_port:
+        if self._dashboard:
+            self._dashboard_port = _free_port()
             options |= {"dashboard-host": "127.0.0.1", "dashboard-port": self._dashboard_port}
+        flags = ["--head", "--block", "--no-monitor", "--disable-usage-stats"]  # the monitor scales clusters
         words = [f"--{name}={value}" for name, value in options.items()]
-        return ["-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats", *words]
+        return ["-m", "ray.scripts.scripts", "start", *flags, *words]
 
     def orchestray(
-        self, command: str, *words: str, stop: threading.Event | None, timeout: float, quiet: bool = False
-    ) -> None:
-        """Run ``orchestray up|down`` against this head. Raises HeadFailedError unless ``quiet``."""
+        self, command: str, *words: str, given_up: Callable[[], bool], limit_seconds: float
+    ) -> tuple[int, str]:
+        """Run ``orchestray up|down|reload`` against this head: its exit status, and what it said.
+
+        It is killed when ``given_up`` says so, when the head ends, and at the limit.
+        """
         process = subprocess.Popen(
-            [sys.executable, "-m", "api.cli.main", command, "--ray-address", self.address, *words],
+            dying_with_us(
+                signal.SIGKILL, sys.executable, "-c", _ORCHESTRAY,
+                command, "--ray-address", self.address, *words,
+            ),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             env=self._environment,
-        )
-        deadline = time.monotonic() + timeout
+            start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + limit_seconds
+        late = f"orchestray {command} took longer than {limit_seconds:g} s"
         while process.poll() is None:
-            ended = self.exit_code() is not None or time.monotonic() > deadline
-            if ended or (stop is not None and stop.is_set()):
+            if self.exit_code() is not None or given_up() or time.monotonic() > deadline:
                 process.kill()
-                break
+                process.communicate()
+                return process.returncode, late if time.monotonic() > deadline else "interrupted"
             time.sleep(0.02)
-        said = process.communicate()[1].strip()
-        if quiet or (stop is not None and stop.is_set()):
-            return
-        if process.returncode != 0:
-            raise HeadFailedError(said.removeprefix("orchestray: ") or f"orchestray {command} took too long")
+        said = process.communicate()[0].strip()
+        return process.returncode, said.removeprefix("orchestray: ")
 
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """None while it runs, and before it was started."""
         return self._child.poll() if self._child is not None else None
-
-    def stop(self) -> None:
-        """End it and all that it started; bounded."""
-        if self._child is not None and self._child.poll() is None:
-            self._child.terminate()
-            try:
-                self._child.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._child.kill()
-        self.is_up = False
-        _end_descendants(deadline=time.monotonic() + _STOP_SECONDS)
-
-
-def _end_descendants(*, deadline: float) -> None:
-    """Kill what was left to us, and what that leaves to us, until nothing of Ray's is left."""
-    while time.monotonic() < deadline:
-        children = [pid for pid in _children(os.getpid()) if _is_of_ray(pid)]
-        if not children:
-            return
-        for pid in children:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        for _ in children:
-            try:
-                os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-        time.sleep(0.02)
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            found += [int(word) for word in (task / "children").read_text().split()]
-        except OSError:
-            continue
-    return found
-
-
-def _is_of_ray(pid: int) -> bool:
-    """Ray's processes and its workers; a sandbox's servers are ended by the sandbox."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"mysqld" not in words
 
 
 def _free_port() -> int:

@@ -12,20 +12,27 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+from api.cli.descendants import adopt_orphans, end_descendants
 from api.cli.narrator import Narrator
+from api.cli.preflight import NodeLock, PreflightError, check_place, check_settings
 from api.cli.ray_head import HeadFailedError, RayHead
-from services.config import ConfigurationError, LoadedConfiguration, load, settings_for_demo
+from api.cli.work_directory import work_directory
+from services.config import ConfigurationError, LoadedConfiguration, Settings, load, settings_for_demo
 from services.sandbox.errors import SandboxError
 
 __all__ = ["run"]
 
+_UP_SECONDS = 90.0
 _DOWN_SECONDS = 4.0
+_RELOAD_SECONDS = 30.0
+_END_SECONDS = 3.0
 _WATCH_SECONDS = 0.2
 
 
@@ -37,7 +44,9 @@ def run(argv: Sequence[str]) -> int:
         return int(stop.code or 0)
     try:
         return _Service(arguments).run()
-    except (ConfigurationError, HeadFailedError, SandboxError) as error:
+    except _StoppedError:
+        return 0
+    except (ConfigurationError, PreflightError, HeadFailedError, SandboxError) as error:
         print(f"orchestray: {error}", file=sys.stderr)
         return 1
 
@@ -55,52 +64,84 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _StoppedError(BaseException):
+    """We were told to stop while something long ran that does not look whether we were."""
+
+
 class _Service:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
         self._stop = threading.Event()
         self._hangup = threading.Event()
+        self._interruptible = False
         self._sandbox: Any = None
         self._head: RayHead | None = None
+        self._is_up = False
 
     def run(self) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._stop.set())
+            signal.signal(number, self._told_to_stop)
         signal.signal(signal.SIGHUP, lambda *_: self._hangup.set())
-        with tempfile.TemporaryDirectory(prefix="orchestray-") as work:
+        adopt_orphans()
+        with work_directory() as work:
             try:
-                return self._serve(Path(work))
+                return self._serve(work)
             finally:
                 self._clear_away()
+
+    def _told_to_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop.set()
+        if self._interruptible:
+            raise _StoppedError
+
+    @contextmanager
+    def _interrupted(self) -> Iterator[None]:
+        """What runs inside ends with _StoppedError when we are told to stop."""
+        self._interruptible = True
+        try:
+            if self._stop.is_set():
+                raise _StoppedError
+            yield
+        finally:
+            self._interruptible = False
 
     def _serve(self, work: Path) -> int:
         loaded = self._configuration(work)
         for warning in loaded.warnings:
             _say(f"configuration: {warning}")
         settings = loaded.settings
+        check_settings(settings)
         directory = settings.node_directory()
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        host, port = settings.listen_endpoint
-        url = f"http://{host or '127.0.0.1'}:{port}{settings.URLPrefix}"
-        _say(f"starting on {url}, state in {directory.parent}")
-        self._head = RayHead(
-            work / "r", dashboard=self._arguments.dashboard, token_file=directory / "ray-token"
-        )
-        self._head.start(self._stop)
-        if self._stop.is_set():
-            return 0
+        with NodeLock(directory):
+            check_place(settings, self._stop)
+            url = _url(settings)
+            _say(f"starting on {url}, state in {directory.absolute().parent}")
+            self._head = RayHead(
+                work / "r", dashboard=self._arguments.dashboard, token_file=directory / "ray-token"
+            )
+            self._head.start(self._stop)
+            if not self._stop.is_set():
+                self._up(self._head, loaded)
+            if self._stop.is_set():
+                return 0
+            _say(f"serving {url}  (Ctrl-C stops everything)")
+            if self._head.dashboard_url:
+                _say(f"Ray dashboard {self._head.dashboard_url}, token in {self._head.token_file}")
+            if self._sandbox is not None:
+                for line in self._sandbox.describe():
+                    _say(line)
+            return self._watch(self._head, Narrator(url, settings, _say))
+
+    def _up(self, head: RayHead, loaded: LoadedConfiguration) -> None:
         strict = ["--strict-config"] if self._arguments.strict_config else []
         files = [word for source in loaded.sources for word in ("--config", str(source))]
-        self._head.orchestray("up", *files, *strict, stop=self._stop, timeout=90.0)
-        if self._stop.is_set():
-            return 0
-        _say(f"serving {url}  (Ctrl-C stops everything)")
-        if self._head.dashboard_url:
-            _say(f"Ray dashboard {self._head.dashboard_url}, token in {self._head.token_file}")
-        if self._sandbox is not None:
-            for line in self._sandbox.describe():
-                _say(line)
-        return self._watch(url, settings)
+        code, said = head.orchestray(
+            "up", *files, *strict, given_up=self._stop.is_set, limit_seconds=_UP_SECONDS
+        )
+        self._is_up = True  # some of it, at least
+        if code != 0 and not self._stop.is_set():
+            ended = head.exit_code()
+            raise HeadFailedError(said if ended is None else f"Ray ended by itself (status {ended})")
 
     def _configuration(self, work: Path) -> LoadedConfiguration:
         """The given files; without any, those of the default locations; without those, a node to try out."""
@@ -116,7 +157,8 @@ class _Service:
             from services.sandbox.serve import start_for_serve
 
             _say("starting a MySQL master and 3 replicas (the first time, MySQL is fetched)")
-            self._sandbox = start_for_serve(work / "s")
+            with self._interrupted():
+                self._sandbox = start_for_serve(work / "s")
             overrides = self._sandbox.settings_overrides()
             if not loaded.sources:
                 # What a sandbox was is gone with it: remember nothing of the one before.
@@ -124,28 +166,39 @@ class _Service:
             layers.append(_written(work / "sandbox.json", overrides))
         return load(layers, strict=self._arguments.strict_config)
 
-    def _watch(self, url: str, settings: Any) -> int:
-        assert self._head is not None
-        narrator = Narrator(url, settings, _say)
+    def _watch(self, head: RayHead, narrator: Narrator) -> int:
         narrator.start()
         while not self._stop.wait(_WATCH_SECONDS):
-            code = self._head.exit_code()
-            if code is not None:
-                print(f"orchestray: Ray ended by itself (status {code}); stopping", file=sys.stderr)
-                return 1
             if self._hangup.is_set():
                 self._hangup.clear()
-                narrator.reload()
+                self._reload(head)
+            code = head.exit_code()
+            if code is not None:
+                self._is_up = False
+                print(f"orchestray: Ray ended by itself (status {code}); stopping", file=sys.stderr)
+                return 1
         _say("stopping")
         return 0
 
+    def _reload(self, head: RayHead) -> None:
+        """Not over the API, whose rules of access may forbid it to us."""
+        code, said = head.orchestray("reload", given_up=self._stop.is_set, limit_seconds=_RELOAD_SECONDS)
+        _say(said if code == 0 else f"configuration not reloaded, nothing has changed: {said}")
+
     def _clear_away(self) -> None:
-        if self._head is not None:
-            if self._head.exit_code() is None and self._head.is_up:
-                self._head.orchestray("down", stop=None, timeout=_DOWN_SECONDS, quiet=True)
-            self._head.stop()
-        if self._sandbox is not None:
-            self._sandbox.stop()
+        if self._head is not None and self._is_up and self._head.exit_code() is None:
+            self._head.orchestray("down", given_up=lambda: False, limit_seconds=_DOWN_SECONDS)
+        try:
+            if self._sandbox is not None:
+                self._sandbox.stop()
+        finally:
+            end_descendants(_END_SECONDS)
+
+
+def _url(settings: Settings) -> str:
+    host, port = settings.listen_endpoint
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.URLPrefix}"
 
 
 def _demo_settings(state: Path) -> dict[str, Any]:
