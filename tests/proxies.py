@@ -1,92 +1,111 @@
-"""A TCP proxy that misbehaves as it is told, on a port of its own in this event loop."""
+"""Servers that misbehave, on ports of their own in this event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from services.topology.keys import InstanceKey
 
-__all__ = ["Proxy"]
+__all__ = ["Proxy", "bad_server"]
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def bad_server(serve: Serve) -> AsyncIterator[InstanceKey]:
+    """A port at which ``serve`` speaks to whoever connects, until the block ends."""
+    tasks: set[asyncio.Task[None]] = set()
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def work() -> None:
+            with contextlib.suppress(OSError):
+                await serve(reader, writer)
+
+        writers.add(writer)
+        task = asyncio.ensure_future(work())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield InstanceKey("127.0.0.1", server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait_for(server.wait_closed(), 5)
 
 
 class Proxy:
     """Passes bytes between clients and ``target``. ``async with Proxy(key) as proxy: proxy.key``.
 
-    ``hold()`` keeps what clients send until ``let_go()``. ``reply_bytes`` ends the flow from the server:
-    after so many bytes of a connection nothing more comes (``cuts``: the connection is closed instead).
+    ``hold()`` keeps what clients send until ``let_go()``. After ``end_replies(n)`` only ``n`` more bytes come
+    from the server, of all connections together; then nothing more, or the end if it ``cuts``. With
+    ``dribble(s)`` one byte comes each ``s`` seconds.
     """
 
-    def __init__(self, target: InstanceKey, *, reply_bytes: int | None = None, cuts: bool = False) -> None:
-        self.reply_bytes = reply_bytes
-        self.cuts = cuts
+    def __init__(self, target: InstanceKey) -> None:
         self._target = target
-        self._open = asyncio.Event()
-        self._open.set()
-        self._halted = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
+        self._passes = asyncio.Event()
+        self._passes.set()
+        self._budget: int | None = None
+        self._cuts = False
+        self._pause = 0.0
 
     async def __aenter__(self) -> Proxy:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._context = bad_server(self._serve)
+        self.key = await self._context.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.wait_for(self._server.wait_closed(), 5)
-
-    @property
-    def key(self) -> InstanceKey:
-        assert self._server is not None
-        return InstanceKey("127.0.0.1", self._server.sockets[0].getsockname()[1])
+        await self._context.__aexit__(None, None, None)
 
     def hold(self) -> None:
-        self._open.clear()
+        self._passes.clear()
 
     def let_go(self) -> None:
-        self._open.set()
+        self._passes.set()
 
-    @property
-    def halted(self) -> asyncio.Event:
-        """Set once a reply was stopped in its middle."""
-        return self._halted
+    def end_replies(self, after: int, *, cuts: bool) -> None:
+        self._budget, self._cuts = after, cuts
+
+    def dribble(self, seconds: float) -> None:
+        self._pause = seconds
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         there, back = await asyncio.open_connection(self._target.hostname, self._target.port)
-        self._writers.add(back)
-        for work in (self._requests(reader, back), self._replies(there, writer)):
-            task = asyncio.ensure_future(work)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        sending = asyncio.ensure_future(self._requests(reader, back))
+        try:
+            await self._replies(there, writer)
+        finally:
+            sending.cancel()
+            back.transport.abort()
+            writer.close()
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                await self._open.wait()
+                await self._passes.wait()
                 writer.write(data)
                 await writer.drain()
-        writer.close()
+            writer.close()
 
     async def _replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        passed = 0
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                if self.reply_bytes is not None and passed + len(data) > self.reply_bytes:
-                    writer.write(data[: self.reply_bytes - passed])
-                    await writer.drain()
-                    self._halted.set()
-                    if self.cuts:
-                        break
-                    await asyncio.Event().wait()
-                passed += len(data)
-                writer.write(data)
-                await writer.drain()
-        writer.close()
+        while data := await reader.read(1 if self._pause else 65536):
+            if self._budget is not None:
+                data, self._budget = data[: self._budget], max(0, self._budget - len(data))
+            writer.write(data)
+            await writer.drain()
+            if self._budget == 0:
+                if self._cuts:
+                    return
+                await asyncio.Event().wait()
+            if self._pause:
+                await asyncio.sleep(self._pause)

@@ -13,6 +13,7 @@ import contextlib
 import ipaddress
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -85,6 +86,7 @@ class Connection:
         self._watched: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._closed = False
         self._busy = False
+        self._released = threading.Lock()  # taken once, by whoever gives the descriptor back
 
     @classmethod
     async def open(cls, key: InstanceKey, login: Login, *, timeout: float) -> Connection:
@@ -154,8 +156,8 @@ class Connection:
     async def _run(self, work: Callable[[], T], timeout: float) -> T:
         self.unwatch()
         self._busy = True
-        future = asyncio.get_running_loop().run_in_executor(_THREADS, work)
-        future.add_done_callback(self._ended)
+        future = asyncio.get_running_loop().run_in_executor(_THREADS, self._in_thread, work)
+        future.add_done_callback(_forget_outcome)
         try:
             done, _ = await asyncio.wait({future}, timeout=timeout)
         except asyncio.CancelledError:
@@ -171,17 +173,19 @@ class Connection:
         except (OSError, ssl.SSLError) as error:
             self.abort()
             raise LostError(self.key, _os_text(error), timed_out=False) from None
-        except (ValueError, IndexError, LookupError, AssertionError, TypeError) as error:
-            # The driver asserts and unpacks what a server sends; nonsense surfaces as any of these.
+        except Exception as error:
+            # The driver asserts and unpacks what a server sends: nonsense surfaces as whatever that raises.
             self.abort()
             text = f"the server's packets do not make sense ({type(error).__name__})"
             raise ConnectError(self.key, CheckOutcome.NOT_MYSQL, text) from None
 
-    def _ended(self, future: asyncio.Future[Any]) -> None:
-        self._busy = False
-        if self._closed:
-            self._release()
-        _forget_outcome(future)
+    def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        finally:
+            self._busy = False
+            if self._closed:
+                self._release()
 
     def _translated(self, error: pymysql.err.MySQLError) -> LostError | StatementError:
         errno = error.args[0] if error.args and isinstance(error.args[0], int) else 0
@@ -239,8 +243,9 @@ class Connection:
 
     def _release(self) -> None:
         """Give the descriptor back; not while a thread reads from it, for the number would be used again."""
-        self._driver._force_close()
-        self._raw.close()
+        if self._released.acquire(blocking=False):
+            self._driver._force_close()
+            self._raw.close()
 
     def _socket(self) -> socket.socket:
         # Under TLS the driver wraps our socket, which detaches it; ``_sock`` is the one in use then.
