@@ -60,6 +60,7 @@ class Watcher:
         self._burst: list[float] = []
         self._has_replicas = False
         self._ever_spoke = False
+        self._last: Instance | None = None
         self._speaks_http: bool | None = None
         self._failures = 0
         self._redial = False
@@ -77,7 +78,7 @@ class Watcher:
     def look(self, *, burst: bool = False) -> None:
         """Check at once; with ``burst`` also again shortly after, several times."""
         if not self._burst:  # looks that are due already are not begun anew
-            self._burst = list(BURST_SECONDS if burst else BURST_SECONDS[:1])
+            self._burst = list(BURST_SECONDS) if burst else []
         self._wake.set()
 
     def redial(self, enabled: bool) -> None:
@@ -89,15 +90,17 @@ class Watcher:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
+            again = 0 < len(self._burst) < len(BURST_SECONDS)
             if self._burst:
                 await self._pause(self._burst.pop(0))
             try:
-                observation = await self._check()
+                observation = await self._check(light=again)
             except Exception as error:
                 # A defect of ours must not end the watching of a server, nor pass for its death.
                 _log.exception("check failed", instance=str(self.key))
                 observation = self._failed(CheckOutcome.UNKNOWN, f"internal error: {error}", time.monotonic())
-            self._emit(observation)
+            if not (self._burst and self._tells_nothing_new(observation)):
+                self._emit(observation)
             if _is_conclusive(observation):
                 self._burst = []
             if observation.outcome is CheckOutcome.OK:
@@ -157,13 +160,25 @@ class Watcher:
         if observation.outcome is not CheckOutcome.NOT_MYSQL and not observation.outcome.is_silence:
             self._speaks_http = None
         if observation.instance is not None:
+            self._last = observation.instance
             self._has_replicas = bool(observation.instance.replicas)
         self._report(observation)
 
-    async def _check(self) -> Observation:
+    def _tells_nothing_new(self, observation: Observation) -> bool:
+        """A look between others that finds replication as it was is not worth a report."""
+        last, now = self._last, observation.instance
+        return (
+            last is not None
+            and now is not None
+            and not self._failures
+            and (last.receiver_state, last.applier_state, last.master_key, last.read_only)
+            == (now.receiver_state, now.applier_state, now.master_key, now.read_only)
+        )
+
+    async def _check(self, *, light: bool) -> Observation:
         began = time.monotonic()
         try:
-            instance = await self._poll()
+            instance = await self._poll(light=light)
         except ConnectError as error:
             self._drop()
             return self._failed(*await self._explained(error), began)
@@ -207,7 +222,8 @@ class Watcher:
                 return CheckOutcome.NOT_MYSQL, "this is not a MySQL server: it speaks HTTP"
         return error.outcome, error.reason
 
-    async def _poll(self) -> Instance:
+    async def _poll(self, *, light: bool) -> Instance:
+        """Everything; or, ``light``, what replication moves, if the rest is known."""
         policy = self._policy
         if self._server is None:
             # A server known to speak is given the heartbeat to do so again: it is being judged.
@@ -215,7 +231,11 @@ class Watcher:
             self._server = await PolledServer.connect(
                 self.key, self._login, timeout=min(patience, policy.connect_timeout)
             )
-        polling = asyncio.ensure_future(self._server.poll(timeout=policy.read_timeout))
+        if light and self._last is not None:
+            work = self._server.poll_replica(self._last, timeout=policy.read_timeout)
+        else:
+            work = self._server.poll(timeout=policy.read_timeout)
+        polling = asyncio.ensure_future(work)
         try:
             await asyncio.wait({polling}, timeout=policy.heartbeat)
             if not polling.done():
@@ -243,4 +263,7 @@ def _is_conclusive(observation: Observation) -> bool:
     if observation.outcome is CheckOutcome.REFUSED:
         return True
     instance = observation.instance
-    return instance is not None and instance.receiver_state in (ThreadState.OTHER, ThreadState.STOPPED)
+    if instance is None:
+        return False
+    connecting = instance.receiver_state is ThreadState.OTHER
+    return instance.receiver_state is ThreadState.STOPPED or (connecting and bool(instance.last_io_errno))
