@@ -22,12 +22,12 @@ from services.config import Settings
 from services.execution.dead_master import DeadMasterRecovery, last_seen
 from services.execution.dead_master import Outcome as Result
 from services.execution.environment import Environment, Sessions
+from services.execution.errors import ExecutionError
 from services.execution.gates import ClusterView, Gates
 from services.execution.store_journal import StoreJournal
-from services.mysql.session import Mandate
+from services.mysql.session import Mandate, MandateOverError
 from services.policies import login, promotion_policy, timing
 from services.store.errors import ClusterBlockedError, ClusterBusyError, StoreError
-from services.store.journal import OpenRecovery
 from services.store.recoveries import Outcome
 from services.store.store import Store
 from services.store.times import shifted, utc_now
@@ -156,9 +156,14 @@ class Coordinator:
             )
         if cluster.is_fragment or not cluster.id:
             raise RecoveryRefusedError(f"cluster {cluster.name} is what a promotion left behind")
-        if cluster.id in self._running:
-            return await asyncio.shield(self._running[cluster.id])
-        return await asyncio.shield(self._start(view, finding, automatic=False, designated=designated))
+        running = self._running.get(cluster.id)
+        if running is None:
+            running = self._start(view, finding, automatic=False, designated=designated)
+        try:
+            return await asyncio.shield(running)
+        except (ExecutionError, MandateOverError, StoreError) as error:
+            interrupted = f"it was interrupted, and is completed or undone as soon as may be: {error}"
+            raise RecoveryRefusedError(interrupted) from None
 
     async def _detected(self, view: ClusterView, finding: ReplicationAnalysis) -> None:
         settings = self._settings()
@@ -313,7 +318,8 @@ class Coordinator:
         )
         if result.succeeded:
             self._gates.passed(entry.cluster_id)
-            await self._downtime([key, *result.lost])
+            with contextlib.suppress(StoreError):  # it is over, and right: this is only for people
+                await self._downtime([key, *result.lost])
         else:
             self._gates.failed(entry.cluster_id)
         self._observer.event("recovery", message, key, entry.cluster_name)
@@ -345,7 +351,7 @@ class Coordinator:
             cluster_id = found.recovery.analysis_entry.cluster_id
             if cluster_id in self._running or self._gates.must_wait(cluster_id):
                 continue
-            task = asyncio.ensure_future(self._resume(found))
+            task = asyncio.ensure_future(self._resume(found.recovery.uid))
             self._running[cluster_id] = task
             task.add_done_callback(partial(self._resumed, cluster_id))
 
@@ -355,7 +361,13 @@ class Coordinator:
             self._gates.failed(cluster_id)
             _log.warning("recovery not resumed", cluster=cluster_id, reason=str(task.exception()))
 
-    async def _resume(self, found: OpenRecovery) -> InstanceKey:
+    async def _resume(self, uid: str) -> InstanceKey:
+        # Read again, now that the cluster is ours: what was open a moment ago may have been brought to its
+        # end meanwhile, and to undo what has succeeded would be the worst of all.
+        still_open = {found.recovery.uid: found for found in await self._store.journal.open_recoveries()}
+        found = still_open.get(uid)
+        if found is None:
+            return NO_KEY
         mandate, recovery = self._mandate(), found.recovery
         if mandate is None:
             raise RecoveryRefusedError("this node does not lead")
@@ -371,7 +383,8 @@ class Coordinator:
         finally:
             await env.sessions.close()
             await journal.close()
-        self._gates.passed(recovery.analysis_entry.cluster_id)  # a voided one is tried again at once
+        if recovery.term != mandate.term:  # what another had begun and is void is tried again at once
+            self._gates.passed(recovery.analysis_entry.cluster_id)
         return result.successor
 
     async def stop(self) -> None:

@@ -51,8 +51,10 @@ async def fence_deposed(instance: Instance, login: Login, mandate: Mandate, stor
 
 async def _loss(executed: str, deposed: DeposedMaster, login: Login, store: Store) -> str:
     """What only the old master has, told exactly now that both can be asked (rule 10)."""
-    clusters = {record.id: record for record in await store.clusters.load()}
-    master = clusters[deposed.cluster_id].master_key
+    masters = [one.master_key for one in await store.clusters.load() if one.id == deposed.cluster_id]
+    if not masters:
+        return ""  # the cluster was forgotten meanwhile
+    (master,) = masters
     try:
         connection = await Connection.open(master, login, timeout=_ASK_SECONDS)
         try:

@@ -21,7 +21,7 @@ _NOT_KEPT = frozenset(
         # derived for each snapshot, or of a clock that does not survive the process
         "cluster_name", "cluster_id", "replication_depth", "is_co_master", "ancestry_uuid", "gtid_errant",
         "is_last_check_valid", "is_up_to_date", "is_recently_checked", "seconds_since_last_seen", "problems",
-        "checked_at", "seen_at", "last_check_outcome", "last_check_error", "semi_sync_unbroken",
+        "checked_at", "seen_at", "last_check_outcome", "last_check_error",
         "binlog_coordinates_stale_seconds",
     }
 )  # fmt: skip

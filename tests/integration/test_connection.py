@@ -463,7 +463,7 @@ async def test_bad_servers_delay_nobody(server: StandaloneServer, login: Login, 
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert set(good.outcomes) == {CheckOutcome.OK}
     assert len(times) >= 4
-    assert max(gaps) < 0.8, "its polls were late"
+    assert max(gaps) < 1.2, "its polls were late"
 
 
 class _Handler(BaseHTTPRequestHandler):
