@@ -1,0 +1,418 @@
+"""When a recovery begins, that a cluster has one at a time, what is remembered of it (rules 3, 6, 7, 12)."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.election.election import LeaseElection
+from services.execution.coordinator import Coordinator, RecoveryRefusedError
+from services.execution.deposed import fence_deposed
+from services.execution.gates import ClusterView
+from services.planning.plan import StepKind
+from services.sandbox.binaries import Mysqld
+from services.sandbox.topology import TopologySpec
+from services.store.clusters import ClusterRecord
+from services.store.recoveries import RecoveryFilter
+from services.store.store import Store
+from services.store.times import utc_now
+from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.records import JournalEntry, JournalPhase, Recovery
+from tests.leader_process import CLUSTER, Events, Order, actionable_view, settings_of, view_of
+from tests.recovery_world import FakeMandate, Shared, World, follows, login_of, state_of
+from tests.servers import connect, wait_until, wait_until_async
+
+
+@pytest.fixture(scope="module")
+def shared(mysqld: Mysqld) -> Iterator[Shared]:
+    shared = Shared(mysqld, TopologySpec(semi_sync="lossless", replicas=2))
+    yield shared
+    shared.stop()
+
+
+class Node:
+    """A coordinator on a store of its own on the common file, and the view that Topology would give it."""
+
+    def __init__(self, world: World, order: Order, store: Store, mandate: FakeMandate) -> None:
+        self.world = world
+        self.order = order
+        self.store = store
+        self.mandate = mandate
+        self.events = Events()
+        settings = settings_of(order)
+        self.coordinator = Coordinator(
+            store, lambda: settings, lambda: self.mandate, self.events, ("host", "token")
+        )
+
+    async def view(self) -> ClusterView:
+        return await actionable_view(self.order)
+
+    async def recover(self, view: ClusterView | None = None) -> InstanceKey:
+        view = view or await self.view()
+        finding = next(one for one in view.findings if one.analyzed_instance_key == self.order.failed)
+        return await asyncio.wait_for(self.coordinator.recover_now(view, finding), 60)
+
+    def hold_before(self, kind: StepKind, phase: JournalPhase) -> tuple[asyncio.Event, asyncio.Event]:
+        """Hold the recovery before it journals this: (it has come there, it may go on)."""
+        come, go = asyncio.Event(), asyncio.Event()
+        write = self.store.journal.write
+
+        async def held(*entries: JournalEntry) -> None:
+            if not go.is_set() and any((e.kind, e.phase) == (kind.value, phase) for e in entries):
+                come.set()
+                await asyncio.wait_for(go.wait(), 30)
+            await write(*entries)
+
+        self.store.journal.write = held  # type: ignore[method-assign]
+        return come, go
+
+    async def recoveries(self) -> tuple[Recovery, ...]:
+        return await self.store.recoveries.page(RecoveryFilter(), now=utc_now())
+
+    async def said(self) -> list[str]:
+        found = await self.recoveries()
+        return [step.message for one in found for step in await self.store.journal.steps(one.uid)]
+
+
+@pytest.fixture
+async def world(shared: Shared) -> World:
+    world = World(shared.topology())
+    world.create_table()
+    world.write(1)
+    await world.look()
+    return world
+
+
+@pytest.fixture
+async def nodes(world: World, tmp_path: Path) -> AsyncIterator[list[Node]]:
+    """Two, of one setup, on one file; the cluster has its identity."""
+    order = Order(
+        database=tmp_path / "orchestray.db",
+        login=login_of(world.topology),
+        failed=world.master.key,
+        seen=tuple(world.seen.values()),
+    )
+    made = []
+    for _ in range(2):
+        store = await Store.open(order.database)
+        made.append(Node(world, order, store, FakeMandate(term=1)))
+    await made[0].store.clusters.create(ClusterRecord(id=CLUSTER, master_key=order.failed))
+    for node in made:
+        await node.coordinator.synchronise()
+    yield made
+    for node in made:
+        await node.coordinator.stop()
+        await node.store.close()
+
+
+async def test_a_recovery_is_remembered_with_its_reasons(world: World, nodes: list[Node]) -> None:
+    node = nodes[0]
+    world.master.kill()
+    promoted = await node.recover()
+    assert world.writable() == [world.server(promoted)]
+    (recovery,) = await node.recoveries()
+    assert recovery.is_successful
+    assert recovery.successor_key == promoted
+    assert set(recovery.participating_instance_keys) == {server.key for server in world.replicas}
+    assert recovery.blocked_until
+    said = await node.said()
+    for server in world.replicas:
+        assert any(f"candidate {server.key} may be promoted: " in line for line in said)
+    assert any(line.startswith(f"promoted {promoted} in place of") for line in said)
+    (record,) = await node.store.clusters.load()
+    assert record.master_key == promoted
+    (deposed,) = await node.store.clusters.deposed_masters()
+    assert deposed.key == world.master.key
+    assert deposed.executed_gtid_set == world.seen[world.master.key].executed_gtid_set
+    assert node.events.said[0].startswith("recovery: DeadMaster of")
+
+
+# Rule 7
+
+
+async def test_rule_7_of_two_that_begin_at_once_one_recovers(world: World, nodes: list[Node]) -> None:
+    world.master.kill()
+    view = await nodes[0].view()
+    come, go = nodes[0].hold_before(StepKind.OPEN, JournalPhase.INTENT)
+    first = asyncio.ensure_future(nodes[0].recover(view))
+    await asyncio.wait_for(come.wait(), 20)
+    before = world.state()
+    with pytest.raises(RecoveryRefusedError, match=f"cluster {world.master.key} has a running recovery"):
+        await nodes[1].recover(view)
+    assert world.state() == before
+    assert await asyncio.to_thread(_other_process, nodes[0].order) == "ClusterBusyError"
+    go.set()
+    promoted = await first
+    assert world.writable() == [world.server(promoted)]
+    assert [one.is_successful for one in await nodes[0].recoveries()] == [True]
+
+
+async def _resolved(node: Node) -> bool:
+    await node.coordinator.resume_open()
+    return not await node.store.journal.open_recoveries()
+
+
+def _other_process(order: Order) -> str:
+    program = f"""
+import asyncio
+from services.store.store import Store
+from services.store.errors import StoreRefusedError
+from services.topology.keys import InstanceKey
+from services.topology.records import AnalysisEntry, Recovery
+
+async def main():
+    store = await Store.open({str(order.database)!r})
+    entry = AnalysisEntry(
+        analyzed_instance_key=InstanceKey({order.failed.hostname!r}, {order.failed.port}),
+        analysis="DeadMaster",
+        cluster_name="c",
+        cluster_id={CLUSTER!r},
+    )
+    now = "2026-11-23T08:00:00Z"
+    try:
+        await store.recoveries.register(
+            Recovery(uid="1:other", analysis_entry=entry, recovery_start_timestamp=now, term=1)
+        )
+    except StoreRefusedError as error:
+        print(type(error).__name__)
+    await store.close()
+
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=Path(__file__).parents[2],
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+async def test_rule_7_who_asks_while_a_recovery_runs_is_given_its_result(
+    world: World, nodes: list[Node]
+) -> None:
+    world.master.kill()
+    view = await nodes[0].view()
+    first, second = await asyncio.gather(nodes[0].recover(view), nodes[0].recover(view))
+    assert first == second
+    assert len(await nodes[0].recoveries()) == 1
+
+
+async def test_rule_7_a_promotion_blocks_what_would_follow_by_itself(world: World, nodes: list[Node]) -> None:
+    world.master.kill()
+    view = await nodes[0].view()
+    await nodes[0].recover(view)
+    before = world.state()
+    nodes[1].coordinator.consider(view)
+    await wait_until_async(lambda: not nodes[1].coordinator.busy_clusters, 20)
+    assert any("blocked" in line for line in nodes[1].events.said)
+    assert len(await nodes[0].recoveries()) == 1
+    assert world.state() == before
+
+
+async def test_rule_7_what_ended_while_it_was_being_looked_for_is_not_undone(
+    world: World, nodes: list[Node]
+) -> None:
+    """The list of open recoveries is read while one runs, and acted upon when that one has succeeded."""
+    node = nodes[0]
+    world.master.kill()
+    come, go = node.hold_before(StepKind.DEPOSE, JournalPhase.INTENT)
+    recovering = asyncio.ensure_future(node.recover())
+    await asyncio.wait_for(come.wait(), 20)
+    stale = await node.store.journal.open_recoveries()
+    assert stale
+    go.set()
+    promoted = world.server(await recovering)
+    read, answers = node.store.journal.open_recoveries, [stale]
+
+    async def late() -> Any:
+        return answers.pop() if answers else await read()
+
+    node.store.journal.open_recoveries = late  # type: ignore[method-assign]
+    (recovery,) = await node.recoveries()
+    before = world.state()
+    await node.coordinator.resume_open()
+    await wait_until_async(lambda: not node.coordinator.busy_clusters, 20)
+    assert not answers
+    assert world.state() == before
+    assert world.writable() == [promoted]
+    assert await node.recoveries() == (recovery,)
+
+
+# Rule 6
+
+
+async def test_rule_6_a_newer_term_in_the_store_cancels(world: World, nodes: list[Node]) -> None:
+    """Another node is elected while this one is about to open the candidate, and believes in its term."""
+    node, other = nodes
+    world.master.kill()
+    first = LeaseElection(node.store.database, "this", holds_node_lock=True)
+    await first.step()
+    come, go = node.hold_before(StepKind.OPEN, JournalPhase.INTENT)
+    recovering = asyncio.ensure_future(node.recover())
+    await asyncio.wait_for(come.wait(), 20)
+    second = LeaseElection(other.store.database, "this", holds_node_lock=True)
+    await second.step()
+    leadership = second.leadership()
+    assert leadership is not None
+    assert leadership.term == 2
+    go.set()
+    with pytest.raises(RecoveryRefusedError, match="term 1 is over"):
+        await recovering
+    assert world.writable() == []
+    other.mandate.term = 2
+    other.coordinator.elected()
+    await wait_until_async(lambda: _resolved(other), 30)
+    assert world.writable() == []
+    promoted = await other.recover()
+    assert world.writable() == [world.server(promoted)]
+
+
+# Rule 3, and what becomes of a refusal
+
+
+async def test_rule_3_a_refusal_is_remembered_and_blocks_nothing(world: World, nodes: list[Node]) -> None:
+    node = nodes[0]
+    gone, other = world.replicas
+    world.master.kill()
+    gone.kill()
+    before = state_of(other)
+    with pytest.raises(RecoveryRefusedError, match=r"refused \(rule 3\)"):
+        await node.recover()
+    assert state_of(other) == before
+    (recovery,) = await node.recoveries()
+    assert not recovery.is_successful
+    assert recovery.successor_key == NO_KEY
+    assert recovery.blocked_until == ""
+    assert any("rule 3" in error for error in recovery.all_errors)
+    assert any("not promoting anyone: refused (rule 3)" in line for line in await node.said())
+    gone.start()
+    wait_until(lambda: state_of(gone)["receives"])
+    promoted = await node.recover()
+    assert world.writable() == [world.server(promoted)]
+
+
+async def test_rule_3_a_refusal_stands_until_something_changes(world: World, nodes: list[Node]) -> None:
+    node = nodes[0]
+    gone, _ = world.replicas
+    world.master.kill()
+    gone.kill()
+    view = await node.view()
+    node.coordinator.consider(view)
+    await wait_until_async(lambda: not node.coordinator.busy_clusters, 20)
+    assert len(await node.recoveries()) == 1
+    until = time.monotonic() + 1.1  # the pause after a first failure is a second
+    await wait_until_async(lambda: time.monotonic() > until)
+    node.coordinator.consider(view)
+    assert not node.coordinator.busy_clusters, "nothing has changed"
+    gone.start()
+    wait_until(lambda: state_of(gone)["receives"])
+    node.coordinator.consider(await node.view())
+    assert node.coordinator.busy_clusters
+    await wait_until_async(lambda: not node.coordinator.busy_clusters, 20)
+    assert len(world.writable()) == 1
+
+
+async def test_recoveries_that_are_switched_off_are_not_begun_by_themselves(
+    world: World, nodes: list[Node]
+) -> None:
+    node = nodes[0]
+    await node.store.registrations.disable_recoveries()
+    await node.coordinator.synchronise()
+    world.master.kill()
+    node.coordinator.consider(await node.view())
+    assert not node.coordinator.busy_clusters
+    await node.store.registrations.enable_recoveries()
+    await node.coordinator.synchronise()
+    node.coordinator.consider(await node.view())
+    await wait_until_async(lambda: not node.coordinator.busy_clusters, 20)
+    assert len(world.writable()) == 1
+
+
+async def test_a_living_master_is_not_recovered(world: World, nodes: list[Node]) -> None:
+    """The view says that it refuses; the replicas receive from it."""
+    node = nodes[0]
+    view = await view_of(node.order.seen, node.order.failed, node.order.login)
+    (finding,) = (one for one in view.findings if one.analyzed_instance_key == node.order.failed)
+    assert not finding.actionable
+    with pytest.raises(RecoveryRefusedError, match="is not acted upon"):
+        await node.coordinator.recover_now(view, finding)
+    assert world.writable() == [world.master]
+
+
+async def test_who_does_not_lead_recovers_nothing(world: World, nodes: list[Node]) -> None:
+    node = nodes[0]
+    world.master.kill()
+    view = await node.view()
+    node.mandate = None  # type: ignore[assignment]
+    with pytest.raises(RecoveryRefusedError, match="does not lead"):
+        await node.recover(view)
+    node.coordinator.consider(view)
+    assert not node.coordinator.busy_clusters
+    assert await node.recoveries() == ()
+
+
+# Rule 12
+
+
+async def test_rule_12_a_deposed_master_is_fenced_at_first_contact_and_the_loss_is_told(
+    world: World, nodes: list[Node]
+) -> None:
+    """It comes back by itself with a transaction that nobody else has."""
+    node = nodes[0]
+    login = login_of(world.topology)
+    world.master.kill()
+    promoted = world.server(await node.recover())
+    world.master.start()
+    world.master.execute("SET GLOBAL rpl_semi_sync_source_enabled = 0", "INSERT INTO app.t VALUES (99)")
+    client = connect(world.master, world.topology.accounts.application)
+    said = await fence_deposed(await world.poll(world.master), login, node.mandate, node.store)
+    assert "it is read-only now" in said
+    assert f"it has 1 transactions that {promoted.key} has not" in said
+    assert world.writable() == [promoted]
+    assert world.master.variable("super_read_only") == "1"
+    with pytest.raises(Exception, match=r"Lost connection|gone away|closed"), client.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    client.close()
+    assert said in await node.said(), "the audit of its recovery"
+    again = await fence_deposed(await world.poll(world.master), login, node.mandate, node.store)
+    assert again == "", "told once"
+    world.master.execute("SET GLOBAL read_only = 0")
+    third = await fence_deposed(await world.poll(world.master), login, node.mandate, node.store)
+    assert "was writable: made read-only again" in third
+    assert world.writable() == [promoted]
+
+
+async def test_rule_12_a_server_that_is_not_deposed_is_left_alone(world: World, nodes: list[Node]) -> None:
+    seen = await world.poll(world.master)
+    assert await fence_deposed(seen, login_of(world.topology), nodes[0].mandate, nodes[0].store) == ""
+    assert world.writable() == [world.master]
+
+
+async def test_a_promoted_server_that_dies_next_is_recovered_too(world: World, nodes: list[Node]) -> None:
+    """Two failovers in a row: the second is as protected as the first."""
+    node = nodes[0]
+    world.master.kill()
+    promoted = world.server(await node.recover())
+    (third,) = (server for server in world.replicas if server is not promoted)
+    wait_until(lambda: follows(third, promoted))
+    wait_until(lambda: promoted.status("Rpl_semi_sync_source_clients") == "1")
+    promoted.execute("INSERT INTO app.t VALUES (2)")
+    world.seen = {}
+    await world.look()
+    await node.store.recoveries.acknowledge(RecoveryFilter(), owner="t", comment="t", at=utc_now())
+    node.order = replace(node.order, failed=promoted.key, seen=tuple(world.seen.values()))
+    promoted.kill()
+    assert await node.recover() == third.key
+    assert world.rows(third) == {1, 2}
+    assert world.writable() == [third]
