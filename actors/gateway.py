@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import importlib
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from actors.handles import Peer
 from actors.leadership import Lead
 from actors.logs import configure_logging
 from actors.names import GATEWAY_LOCK, LEADER, TOPOLOGY
+from actors.news import News
 from actors.spec import Configuration, NodeSpec
 from actors.tasks import until_started
 from services import VERSION
@@ -65,7 +67,7 @@ class Push:
     analysis: tuple[ReplicationAnalysis, ...]
     recoveries_enabled: bool
     store_error: str
-    events: tuple[tuple[str, str, str, InstanceKey, str], ...]  # at, kind, message, instance, cluster
+    events: tuple[News, ...]
 
 
 class GatewayNode:
@@ -77,7 +79,8 @@ class GatewayNode:
         self._store = store
         self._topology_actor = Peer(TOPOLOGY)
         self._leader = Peer(LEADER)
-        self._events = EventLog()
+        # Milliseconds since 1970: beyond the numbers of a gateway before this one.
+        self._events = EventLog(start=int(time.time() * 1000))
         self._push: Push | None = None
         self._pushed_at = 0.0
         self._lead = Lead()

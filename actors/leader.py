@@ -20,6 +20,7 @@ from actors.handles import Peer, create
 from actors.leadership import Lead
 from actors.logs import configure_logging
 from actors.names import GATEWAY, LEADER_LOCK, TOPOLOGY, TOPOLOGY_LOCK, head_options
+from actors.news import NewsQueue
 from actors.spec import Configuration, NodeSpec
 from actors.supervision import watch_over
 from actors.tasks import Periodic, until_started
@@ -85,6 +86,7 @@ class LeaderActor:
         self._lock = ProcessLock(spec.folder / LEADER_LOCK)
         self._topology = Peer(TOPOLOGY)
         self._gateway = Peer(GATEWAY)
+        self._news = NewsQueue(self._topology)
         self._periodic = Periodic()
         self._configuration: Configuration | None = None
         self._store: Store | None = None
@@ -128,6 +130,7 @@ class LeaderActor:
             self,
             (self._spec.hostname, self._spec.token),
         )
+        self._periodic.run(self._news.send)
         await rehearse(store.database)
         await self._elect()
         self._periodic.every(settings.LeaseRenewMilliseconds / 1000, self._elect)
@@ -190,7 +193,7 @@ class LeaderActor:
 
     def event(self, kind: str, message: str, instance: InstanceKey, cluster: str) -> None:
         _log.info(kind, message=message, instance=str(instance), cluster=cluster)
-        self._periodic.spawn(self._tell(self._topology, "event", kind, message, instance, cluster))
+        self._news.add(kind, message, instance, cluster)
 
     def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:
         self._periodic.spawn(self._tell(self._topology, "promoted", cluster_id, failed, successor))

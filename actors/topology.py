@@ -21,6 +21,7 @@ from actors.gateway import Gateway, Push
 from actors.handles import Peer, create
 from actors.logs import configure_logging
 from actors.names import GATEWAY, GATEWAY_LOCK, LEADER, LEADER_LOCK, TOPOLOGY_LOCK, head_options
+from actors.news import NEWS_KEPT, News
 from actors.probe import Assignment
 from actors.probe_set import ProbeSet
 from actors.spec import Configuration, NodeSpec
@@ -58,7 +59,6 @@ _NO_PROBLEM = "NoProblem"
 _PASSING = frozenset({"FirstTierReplicaFailingToConnectToMaster", "LockedSemiSyncMasterHypothesis"})
 """Codes that say less than what is said of the master in the same moment, or are not yet sure."""
 _REMIND_SECONDS = 0.9  # the Leader hears again of what is still to be acted upon
-_EVENTS_WAITING = 1000
 _PROBE_SILENCE_SECONDS = 2.0  # beyond the poll interval
 _log = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ class TopologyActor:
         self._probes = ProbeSet(self._assignment)
         self._leader = Peer(LEADER)
         self._gateway = Peer(GATEWAY)
-        self._events: deque[tuple[str, str, str, InstanceKey, str]] = deque(maxlen=_EVENTS_WAITING)
+        self._news: deque[News] = deque(maxlen=NEWS_KEPT)
         self._dirty = asyncio.Event()
         self._told: dict[str, tuple[float, tuple[tuple[InstanceKey, str], ...]]] = {}
         self._codes: dict[InstanceKey, str] = {}
@@ -276,12 +276,12 @@ class TopologyActor:
             await self._dirty.wait()
             await asyncio.sleep(_SOON_SECONDS)
             self._dirty.clear()
-            events = tuple(self._events)
-            self._events.clear()
+            events = tuple(self._news)
+            self._news.clear()
             try:
                 await self._gateway.call("push", self._snapshot(events), timeout=_PUSH_SECONDS)
             except NodeError:
-                self._events = deque((*events, *self._events), _EVENTS_WAITING)
+                self._news = deque((*events, *self._news), NEWS_KEPT)
                 await asyncio.sleep(0.2)
                 self._dirty.set()
 
@@ -289,7 +289,7 @@ class TopologyActor:
         """What a gateway that has just started needs."""
         return self._snapshot(())
 
-    def _snapshot(self, events: tuple[tuple[str, str, str, InstanceKey, str], ...]) -> Push:
+    def _snapshot(self, events: tuple[News, ...]) -> Push:
         registry, now = self._ready(), time.monotonic()
         return Push(
             topology=registry.topology(now),
@@ -301,12 +301,14 @@ class TopologyActor:
 
     def _event(self, kind: str, message: str, instance: InstanceKey, cluster: str) -> None:
         _log.info(kind, message=message, instance=str(instance), cluster=cluster)
-        self._events.append((utc_now(), kind, message, instance, cluster))
+        self._news.append((utc_now(), kind, message, instance, cluster))
         self._dirty.set()
 
-    async def event(self, kind: str, message: str, instance: InstanceKey, cluster: str) -> None:
-        """From the Leader: something that people should see."""
-        self._event(kind, message, instance, cluster)
+    async def events(self, news: tuple[News, ...]) -> None:
+        """From the Leader: what people should see."""
+        self._ready()
+        self._news.extend(news)
+        self._dirty.set()
 
     def _cluster_name(self, key: InstanceKey) -> str:
         cluster = self._ready().topology(time.monotonic()).cluster_of(key)

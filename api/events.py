@@ -1,8 +1,8 @@
 """``GET /api/events``: what happened, as a list that can be waited for. orchestray's own.
 
 ``since=N`` asks for events with a greater number than N, ``wait=S`` to wait up to S seconds (30 at
-most) for the first. A reader passes the greatest ``Seq`` that it has seen; a gap means that it was
-too slow, numbers that begin anew mean that the node was restarted.
+most) for the first. A reader passes the greatest ``Seq`` that it has seen, 0 at first; a gap means that it
+was too slow, or that the node was restarted.
 """
 
 from __future__ import annotations

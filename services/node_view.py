@@ -88,7 +88,7 @@ class NodeStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened. ``seq`` grows by one from 1 within one process."""
+    """Something that happened. ``seq`` grows by one within one process."""
 
     seq: int
     at: str  # UTC, 2026-11-22T20:46:24Z
@@ -101,13 +101,14 @@ class Event:
 class EventLog:
     """The last events of a node, for those who poll for them. Belongs to one event loop.
 
-    Bounded: the oldest are dropped, which a reader sees as a gap in ``seq``. A reader whose ``since``
-    lies in the future has seen an earlier process of this node: it is given all that is kept.
+    Bounded: the oldest are dropped, which a reader sees as a gap in ``seq``. Numbers follow ``start``: a node
+    that starts anew takes one beyond those of its earlier process, or its readers would miss events. A
+    reader whose ``since`` lies in the future is given all that is kept.
     """
 
-    def __init__(self, kept: int = EVENTS_KEPT) -> None:
+    def __init__(self, kept: int = EVENTS_KEPT, *, start: int = 0) -> None:
         self._events: deque[Event] = deque(maxlen=kept)
-        self._last_seq = 0
+        self._last_seq = start
         self._arrived = asyncio.Event()
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.config import ConfigurationError, load
-from services.node_view import NodeError
+from services.node_errors import NodeError
 
 __all__ = ["run"]
 
