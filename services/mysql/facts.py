@@ -23,6 +23,15 @@ _FILTERS = (
     "Replicate_Wild_Do_Table",
     "Replicate_Wild_Ignore_Table",
 )
+_CHANNEL = (
+    "master_key", "master_uuid", "receiver_state", "applier_state", "last_io_error", "last_io_errno",
+    "last_sql_error", "last_sql_errno", "read_coordinates", "exec_coordinates", "relaylog_coordinates",
+    "retrieved_gtid_set", "using_oracle_gtid", "using_mariadb_gtid", "has_replication_filters",
+    "seconds_behind_master", "replication_lag_seconds", "sql_delay_seconds", "has_replication_credentials",
+    "allow_tls", "replication_get_source_public_key",
+)  # fmt: skip
+_NO_CHANNEL: dict[str, Any] = {name: getattr(Instance(key=NO_KEY), name) for name in _CHANNEL}
+"""What is known of a server's channel once it has none: nothing of an earlier one."""
 
 
 def apply_variables(instance: Instance, row: Row) -> Instance:
@@ -54,7 +63,7 @@ def apply_variables(instance: Instance, row: Row) -> Instance:
 def apply_replica_status(instance: Instance, rows: Sequence[Row]) -> Instance:
     """Facts of the replication channel; of several channels the first that has a source is taken."""
     if not rows:
-        return replace(instance, master_key=NO_KEY)
+        return replace(instance, **_NO_CHANNEL)
     row = modern_columns(rows[0])
     behind = row.get("Seconds_Behind_Source")
     lag = None if behind is None else max(0, int(behind))

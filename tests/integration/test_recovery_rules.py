@@ -316,6 +316,19 @@ async def test_rule_6_a_replica_that_somebody_promoted_by_hand_is_not_given_a_ri
     assert state_of(third)["receives"]
 
 
+async def test_rule_6_nor_is_one_that_nobody_follows_yet(world: World) -> None:
+    """It has no channel any more, is writable, and without semi-sync no replica need be reachable."""
+    world.master.execute("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
+    await world.look()
+    world.master.kill()
+    by_hand = world.replicas[0]
+    by_hand.execute("STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL read_only = 0")
+    outcome = await world.recover()
+    assert outcome.refusal is not None
+    assert f"{by_hand.key} is no replica any more" in outcome.refusal.reason
+    assert world.writable() == [by_hand]
+
+
 # Rule 8
 
 
