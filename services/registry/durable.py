@@ -74,6 +74,10 @@ class Durable:
                 known.append(Instance(key=stored.key))
         self._registry.restore(known)
         await self.synchronise()
+        for deposed in self._deposed:  # the facts of a new master may be older than its promotion
+            record = self._clusters.get(deposed.cluster_id)
+            if record is not None:
+                self._registry.promoted(record.master_key, deposed.key)
         self._behind.start()
 
     async def synchronise(self) -> bool:
@@ -190,6 +194,7 @@ class Durable:
                 cluster_id=cluster_id, key=failed, deposed_at=utc_now(), until="", term=0, recovery_uid=""
             )
             self._deposed = (*self._deposed, deposed)
+        self._registry.promoted(successor, failed)
         self._publish_identities()
 
     def _publish_identities(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
 from services.topology.instance import Instance, Observation, ThreadState
 from services.topology.keys import InstanceKey
-from services.topology.merging import merge
+from services.topology.merging import as_promoted, merge
 from services.topology.tree import ClusterIdentity, Topology, TreePolicy, derive
 
 __all__ = ["Changes", "Registry", "RegistryPolicy"]
@@ -115,6 +115,12 @@ class Registry:
     def set_identities(self, identities: Iterable[ClusterIdentity]) -> None:
         self._identities = {identity.id: identity for identity in identities}
         self._topology = None
+
+    def promoted(self, successor: InstanceKey, failed: InstanceKey) -> None:
+        """It has the place of ``failed``, whatever was read of it before."""
+        known = self._instances.get(successor)
+        if known is not None and known.master_key == failed:
+            self._set(as_promoted(known, self._instances.get(failed)))
 
     def register(self, key: InstanceKey, **registrations: object) -> None:
         """Set what people registered about a known server: fields of Instance."""

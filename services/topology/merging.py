@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from services.topology.instance import Instance, Observation
+from services.topology.coordinates import NO_COORDINATES
+from services.topology.instance import Instance, Observation, ThreadState
+from services.topology.keys import NO_KEY
 
-__all__ = ["LOSSLESS_TIMEOUT_MS", "merge", "with_registrations"]
+__all__ = ["LOSSLESS_TIMEOUT_MS", "as_promoted", "merge", "with_registrations"]
 
 LOSSLESS_TIMEOUT_MS = 2**32 - 1
 """A semi-sync time-out of at least this many ms (49 days, the maximum that the manual gives) is for ever."""
@@ -31,6 +33,39 @@ _REGISTERED = (
 def with_registrations(fresh: Instance, known: Instance) -> Instance:
     """What a server says of itself, with what people and queries had registered about it."""
     return replace(fresh, **{name: getattr(known, name) for name in _REGISTERED})
+
+
+def as_promoted(successor: Instance, failed: Instance | None) -> Instance:
+    """A server that was promoted and not read since: as it was last seen, and what is known of a promotion.
+
+    It may die before anybody reads it, and must not pass for a replica then. If the failed master ran
+    semi-sync, so does this one (design, rule 11).
+    """
+    master = replace(
+        successor,
+        read_only=False,
+        super_read_only=False,
+        master_key=NO_KEY,
+        master_uuid="",
+        receiver_state=ThreadState.NO_THREAD,
+        applier_state=ThreadState.NO_THREAD,
+        read_coordinates=NO_COORDINATES,
+        exec_coordinates=NO_COORDINATES,
+        using_oracle_gtid=False,
+        using_mariadb_gtid=False,
+        seconds_behind_master=None,
+        replication_lag_seconds=None,
+    )
+    if failed is not None and failed.semi_sync_master_enabled:
+        master = replace(
+            master,
+            semi_sync_master_enabled=True,
+            semi_sync_master_status=True,
+            semi_sync_master_timeout_ms=failed.semi_sync_master_timeout_ms,
+            semi_sync_master_wait_count=failed.semi_sync_master_wait_count,
+            semi_sync_master_wait_point=failed.semi_sync_master_wait_point,
+        )
+    return replace(master, semi_sync_unbroken=_lossless_now(master))
 
 
 def merge(known: Instance | None, seen: Observation, *, now: float, utc: str) -> Instance:

@@ -1,0 +1,183 @@
+"""What of the topology survives, on a real store; two nodes of which one acts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.registry.durable import Durable
+from services.registry.facts import facts_to_json
+from services.registry.registry import Registry, RegistryPolicy
+from services.store.clusters import ClusterRecord
+from services.store.instances import KnownInstance
+from services.store.store import Store
+from services.topology.coordinates import BinlogCoordinates
+from services.topology.instance import CheckOutcome, Instance, Observation, ThreadState
+from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.records import DeposedMaster
+
+OLD, NEW, OTHER = (InstanceKey(f"db{n}", 3306) for n in (1, 2, 3))
+UTC = "2026-11-22T20:46:24Z"
+CLUSTER = "a" * 32
+
+
+def master(key: InstanceKey = OLD) -> Instance:
+    return Instance(
+        key=key,
+        version="9.7.4",
+        semi_sync_master_enabled=True,
+        semi_sync_master_status=True,
+        semi_sync_master_timeout_ms=2**63,
+        semi_sync_master_wait_count=1,
+        semi_sync_master_wait_point="AFTER_SYNC",
+    )
+
+
+def replica(key: InstanceKey, of: InstanceKey = OLD) -> Instance:
+    return Instance(
+        key=key,
+        version="9.7.4",
+        master_key=of,
+        read_only=True,
+        receiver_state=ThreadState.RUNNING,
+        applier_state=ThreadState.RUNNING,
+        read_coordinates=BinlogCoordinates("binlog.000001", 4),
+        using_oracle_gtid=True,
+    )
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await Store.open(tmp_path / "orchestray.db")
+    yield opened
+    await opened.close()
+
+
+def node(store: Store, *, acts: bool = False) -> tuple[Registry, Durable]:
+    registry = Registry(RegistryPolicy())
+    durable = Durable(store, registry, lambda *_: None)
+    durable.acts = acts
+    return registry, durable
+
+
+def see(registry: Registry, *instances: Instance, now: float = 1.0) -> None:
+    for instance in instances:
+        registry.add(instance.key, now, explicit=True)
+    seen = [Observation(key=one.key, outcome=CheckOutcome.OK, instance=one) for one in instances]
+    registry.observe(seen, now=now, utc=UTC)
+
+
+async def keep(store: Store, *instances: Instance) -> None:
+    known = [KnownInstance(key=one.key, facts=facts_to_json(one)) for one in instances]
+    await store.instances.upsert_many(known)
+
+
+async def test_reports_of_two_servers_at_once_give_their_cluster_one_identity(store: Store) -> None:
+    registry, durable = node(store, acts=True)
+    see(registry, master(), replica(NEW))
+    snapshot = registry.topology(1.0)
+    await asyncio.gather(*(durable.identify(snapshot) for _ in range(4)))
+    assert [record.master_key for record in await store.clusters.load()] == [OLD]
+
+
+async def test_one_that_does_not_act_gives_no_identity(store: Store) -> None:
+    registry, durable = node(store)
+    see(registry, master())
+    await durable.identify(registry.topology(1.0))
+    assert await store.clusters.load() == ()
+
+
+async def test_one_that_does_not_act_follows_what_the_other_finds_and_forgets(store: Store) -> None:
+    registry, durable = node(store)
+    see(registry, master())  # found by itself, not in the store
+    assert await durable.synchronise() is False
+    await keep(store, replica(NEW), replica(OTHER))
+    assert await durable.synchronise() is True
+    assert set(registry.instances) == {OLD, NEW, OTHER}
+    await store.instances.forget([OTHER])
+    assert await durable.synchronise() is True
+    assert set(registry.instances) == {OLD, NEW}
+    assert await durable.synchronise() is False
+
+
+async def test_one_that_acts_keeps_what_it_knows(store: Store) -> None:
+    registry, durable = node(store, acts=True)
+    see(registry, master())
+    await keep(store, replica(NEW))
+    assert await durable.synchronise() is False
+    assert set(registry.instances) == {OLD}
+
+
+async def test_a_promotion_is_not_undone_by_a_synchronisation_that_read_before_it(store: Store) -> None:
+    registry, durable = node(store)
+    see(registry, master(), replica(NEW))
+    await store.clusters.create(ClusterRecord(id=CLUSTER, master_key=OLD))
+    await durable.synchronise()
+
+    candidates = store.registrations.candidates
+
+    async def candidates_and_meanwhile_a_promotion(now: str) -> object:
+        durable.promoted(CLUSTER, OLD, NEW)
+        return await candidates(now)
+
+    store.registrations.candidates = candidates_and_meanwhile_a_promotion  # type: ignore[method-assign, assignment]
+    await durable.synchronise()
+    identity = registry.identity(CLUSTER)
+    assert identity is not None
+    assert identity.master_key == NEW
+    assert identity.deposed == {OLD}
+
+
+async def test_a_promoted_server_that_nobody_has_read_since_is_the_master(store: Store) -> None:
+    registry, durable = node(store)
+    see(registry, master(), replica(NEW), replica(OTHER))
+    await store.clusters.create(ClusterRecord(id=CLUSTER, master_key=OLD))
+    await durable.synchronise()
+    durable.promoted(CLUSTER, OLD, NEW)
+    see(registry, replica(OTHER, of=NEW), now=2.0)
+    cluster = registry.topology(2.0).cluster_of(NEW)
+    assert cluster is not None
+    assert (cluster.id, cluster.master_key, cluster.is_fragment) == (CLUSTER, NEW, False)
+    assert OTHER in cluster.instance_keys
+    promoted = registry.instances[NEW]
+    assert promoted.master_key == NO_KEY
+    assert not promoted.read_only
+    # What the old one promised, the new one does (rule 11).
+    assert promoted.semi_sync_unbroken
+    assert promoted.semi_sync_master_wait_count == 1
+
+
+async def test_a_restart_knows_the_new_master_though_its_facts_are_older_than_its_promotion(
+    store: Store,
+) -> None:
+    await keep(store, master(), replica(NEW), replace(replica(OTHER), master_key=NEW))
+    await store.clusters.create(ClusterRecord(id=CLUSTER, master_key=OLD))
+    deposed = DeposedMaster(
+        cluster_id=CLUSTER, key=OLD, deposed_at=UTC, until="2100-01-01T00:00:00Z", term=1, recovery_uid="1:a"
+    )
+    await store.clusters.promote(CLUSTER, expected=OLD, master=NEW, at=UTC, term=1, deposed=deposed)
+    registry, durable = node(store)
+    await durable.load()
+    cluster = registry.topology(1.0).cluster_of(OTHER)
+    assert cluster is not None
+    assert cluster.master_key == NEW
+    assert registry.instances[NEW].master_key == NO_KEY
+    await durable.close()
+
+
+async def test_facts_that_are_newer_than_a_promotion_stand(store: Store) -> None:
+    """Somebody has pointed the promoted server to a third one since."""
+    await keep(store, master(), replica(NEW, of=OTHER), master(OTHER))
+    await store.clusters.create(ClusterRecord(id=CLUSTER, master_key=OLD))
+    deposed = DeposedMaster(
+        cluster_id=CLUSTER, key=OLD, deposed_at=UTC, until="2100-01-01T00:00:00Z", term=1, recovery_uid="1:a"
+    )
+    await store.clusters.promote(CLUSTER, expected=OLD, master=NEW, at=UTC, term=1, deposed=deposed)
+    registry, durable = node(store)
+    await durable.load()
+    assert registry.instances[NEW].master_key == OTHER
+    await durable.close()
