@@ -172,4 +172,10 @@ def dialect_for(version_text: str) -> Dialect:
 
 def modern_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     """A status row with the column names of MySQL 8.4+."""
-    return {name.replace("Master_", "Source_").replace("Slave_", "Replica_"): v for name, v in row.items()}
+    return {_modern(name): value for name, value in row.items()}
+
+
+def _modern(name: str) -> str:
+    for old, new in (("Master_", "Source_"), ("_Master", "_Source"), ("Slave_", "Replica_")):
+        name = name.replace(old, new)
+    return name

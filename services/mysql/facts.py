@@ -132,7 +132,9 @@ def found_replicas(
 
     A replica that reports host and port is named by these. One that reports only its port is named by
     the address from which all unnamed dump threads come, if that is one. What is left of the dump
-    threads is assumed to listen on this server's own port, as the reference does.
+    threads is assumed to listen on this server's own port, as the reference does. Names and addresses cannot
+    be compared: where no more threads are left than there are names, or nobody can tell whose is whose, none
+    is left. A server found under a second name would be two endpoints with one uuid, which bars both.
     """
     named: set[InstanceKey] = set()
     ports: set[int] = set()
@@ -145,8 +147,11 @@ def found_replicas(
     hosts = [_client_host(row) for row in dump_threads]
     named_hosts = [key.hostname for key in named]
     spare = [host for host in hosts if host and host not in named_hosts]
-    if not spare and len(hosts) > len(named):
+    unnamed = max(0, len(hosts) - len(named))
+    if not spare:
         spare = hosts[len(named) :]
+    elif len(spare) > unnamed:
+        spare = []
     origins = set(spare)
     if ports and len(origins) == 1:
         origin = origins.pop()
