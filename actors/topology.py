@@ -49,7 +49,7 @@ from services.store.store import Store
 from services.store.times import utc_now
 from services.topology.instance import CheckOutcome, Instance, Observation
 from services.topology.keys import NO_KEY, InstanceKey, InvalidInstanceKeyError
-from services.topology.tree import Cluster
+from services.topology.tree import Cluster, Topology
 
 __all__ = ["TopologyActor"]
 
@@ -231,8 +231,17 @@ class TopologyActor:
             if urgent == told and (not urgent or now - told_at < _REMIND_SECONDS):
                 continue
             self._told[cluster.name] = (now, urgent)
-            view = ClusterView(cluster=cluster, instances=topology.instances_of(cluster), findings=wrong)
-            self._periodic.spawn(self._tell_leader(view))
+            self._periodic.spawn(self._tell_leader(self._view(topology, cluster, wrong, now)))
+
+    def _view(
+        self, topology: Topology, cluster: Cluster, findings: tuple[ReplicationAnalysis, ...], now: float
+    ) -> ClusterView:
+        return ClusterView(
+            cluster=cluster,
+            instances=topology.instances_of(cluster),
+            findings=findings,
+            unread=self._ready().unread(cluster, now) if findings else (),
+        )
 
     def _report_findings(self, cluster: Cluster, wrong: tuple[ReplicationAnalysis, ...]) -> None:
         """One event when a server gets another code; the reasons may change with every check."""
@@ -362,7 +371,7 @@ class TopologyActor:
             for finding in registry.analysis(now)
             if finding.cluster_details.cluster_name == cluster.name
         )
-        return ClusterView(cluster=cluster, instances=topology.instances_of(cluster), findings=findings)
+        return self._view(topology, cluster, findings, now)
 
     async def discover(self, key: InstanceKey, background: bool) -> Instance | None:
         """Probe a server once, here and now, and watch it from then on."""

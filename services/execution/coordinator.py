@@ -156,6 +156,9 @@ class Coordinator:
             )
         if cluster.is_fragment or not cluster.id:
             raise RecoveryRefusedError(f"cluster {cluster.name} is what a promotion left behind")
+        if view.unread:
+            unread = ", ".join(map(str, view.unread))
+            raise RecoveryRefusedError(f"nobody has looked at {unread} yet: ask again in some seconds")
         running = self._running.get(cluster.id)
         if running is None:
             running = self._start(view, finding, automatic=False, designated=designated)

@@ -22,6 +22,8 @@ class ClusterView:
     cluster: Cluster
     instances: tuple[Instance, ...]
     findings: tuple[ReplicationAnalysis, ...]
+    unread: tuple[InstanceKey, ...] = ()
+    """Servers that belong to it, or may, and that nobody has looked at since the node knows of them."""
 
     def instance(self, key: InstanceKey) -> Instance | None:
         return next((instance for instance in self.instances if instance.key == key), None)
@@ -69,6 +71,7 @@ class Gates:
             (not cluster.id, "the cluster has no identity yet"),
             (cluster.is_fragment, "it is what a promotion left behind"),
             (not self.recoveries_enabled, "recoveries are globally disabled"),
+            (bool(view.unread), f"nobody has looked at {', '.join(map(str, view.unread))} yet"),
             (finding.skippable_due_to_downtime, "it is downtimed"),
             (
                 not cluster_matches(settings.RecoverMasterClusterFilters, cluster.name, cluster.alias),

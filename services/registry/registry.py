@@ -9,7 +9,7 @@ from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
 from services.topology.instance import Instance, Observation, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.merging import as_promoted, merge
-from services.topology.tree import ClusterIdentity, Topology, TreePolicy, derive
+from services.topology.tree import Cluster, ClusterIdentity, Topology, TreePolicy, derive
 
 __all__ = ["Changes", "Registry", "RegistryPolicy"]
 
@@ -20,6 +20,7 @@ def _no_host(_key: InstanceKey) -> bool:
     return False
 
 
+_FIRST_CHECK_SECONDS = 15.0
 _FORGOTTEN_POLLS = 3  # a forgotten server is not found again for so many poll intervals (discovery.md 8)
 
 
@@ -59,6 +60,7 @@ class Registry:
         self._instances: dict[InstanceKey, Instance] = {}
         self._identities: dict[str, ClusterIdentity] = {}
         self._forgotten: dict[InstanceKey, float] = {}
+        self._awaited_since: dict[InstanceKey, float] = {}
         self._topology: Topology | None = None
 
     # what is known
@@ -78,6 +80,26 @@ class Registry:
     def analysis(self, now: float) -> tuple[ReplicationAnalysis, ...]:
         """What is wrong, judged on the clusters as of ``now``."""
         return analyze(self.topology(now), self.policy.analysis, now)
+
+    def unread(self, cluster: Cluster, now: float) -> tuple[InstanceKey, ...]:
+        """Servers that belong to a cluster, or may, and of which no check has ended yet.
+
+        What the store says of them may be old: one of them may have what no other server has. They are
+        awaited for a while from when they are first asked about; then they are as good as unreachable.
+        """
+        related = {cluster.master_key, *cluster.instance_keys}
+        for other in self.topology(now).clusters:
+            if cluster.id and other.id == cluster.id:  # what a promotion left behind is of the same id
+                related.update(other.instance_keys)
+        for key in cluster.instance_keys:
+            related.update(self._instances[key].replicas if key in self._instances else ())
+        unread = {key for key in related if key in self._instances and not self._instances[key].checked_at}
+        self._awaited_since = {key: at for key, at in self._awaited_since.items() if key in self._instances}
+        return tuple(
+            sorted(
+                key for key in unread if now - self._awaited_since.setdefault(key, now) < _FIRST_CHECK_SECONDS
+            )
+        )
 
     def identity(self, cluster_id: str) -> ClusterIdentity | None:
         return self._identities.get(cluster_id)

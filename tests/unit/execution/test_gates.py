@@ -128,3 +128,8 @@ def test_a_refusal_stands_until_something_changes(clock: Clock) -> None:
     clock.now += 1000.0
     assert "nothing has changed" in why_not(gates, view_of())
     assert why_not(gates, view_of(executed_gtid_set="more")) == ""
+
+
+def test_servers_that_nobody_has_looked_at_are_awaited() -> None:
+    view = replace(view_of(), unread=(REPLICA,))
+    assert why_not(gates_with(), view) == f"nobody has looked at {REPLICA} yet"

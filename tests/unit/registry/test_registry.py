@@ -9,6 +9,7 @@ from services.registry.registry import Registry, RegistryPolicy
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, Observation, ThreadState
 from services.topology.keys import InstanceKey
+from services.topology.tree import ClusterIdentity
 
 MASTER, REPLICA, LEAF = (InstanceKey(f"db{n}", 3306) for n in (1, 2, 3))
 UTC = "2026-11-22T20:46:24Z"
@@ -142,3 +143,29 @@ def test_what_only_moves_is_not_news_for_the_store() -> None:
         replace(instance, uptime_seconds=9, executed_gtid_set="y")
     )
     assert lasting_facts(instance) != lasting_facts(replace(instance, read_only=False))
+
+
+def test_servers_of_a_cluster_that_nobody_has_looked_at_are_awaited_for_a_while() -> None:
+    """A restart knows them from the store, as they once were."""
+    registry = Registry(RegistryPolicy())
+    old, stale = InstanceKey("db4", 3306), InstanceKey("db5", 3306)
+    registry.restore(
+        [
+            Instance(key=MASTER),
+            Instance(key=REPLICA, master_key=MASTER, using_oracle_gtid=True),
+            Instance(key=LEAF),
+            Instance(key=old),
+            Instance(key=stale, master_key=old, using_oracle_gtid=True),  # was re-pointed since
+        ]
+    )
+    registry.set_identities([ClusterIdentity(id="c", master_key=MASTER, deposed=frozenset({old}))])
+    cluster = registry.topology(100.0).cluster_of(MASTER)
+    assert cluster is not None
+    assert registry.unread(cluster, 100.0) == (MASTER, REPLICA, old, stale)
+    registry.observe([master(), failed(old)], now=101.0, utc=UTC)
+    assert registry.unread(cluster, 101.0) == (REPLICA, stale)
+    # A replica that the master tells of, and that nobody has asked of whom it is one.
+    registry.observe([ok(Instance(key=MASTER, replicas=(REPLICA, LEAF)))], now=102.0, utc=UTC)
+    assert registry.unread(cluster, 102.0) == (REPLICA, LEAF, stale)
+    assert registry.unread(cluster, 116.0) == (LEAF,), "it is awaited since 102"
+    assert registry.unread(cluster, 118.0) == ()
