@@ -27,7 +27,7 @@ from actors.probe_set import ProbeSet
 from actors.spec import Configuration, NodeSpec
 from actors.supervision import watch_over
 from actors.tasks import Periodic, until_started
-from services.analysis import Emergency, ReplicationAnalysis
+from services.analysis import Emergency, RecoveryKind, ReplicationAnalysis
 from services.config import ConfigurationError, Settings, changed_keys
 from services.election.process_lock import ProcessLock, end_holder
 from services.execution.coordinator import ClusterView
@@ -273,7 +273,8 @@ class TopologyActor:
         undecided = {
             finding.analyzed_instance_key
             for finding in self._ready().analysis(time.monotonic())
-            if finding.emergency is not Emergency.NONE and not finding.actionable
+            if not finding.actionable
+            and (finding.emergency is not Emergency.NONE or finding.recovery is not RecoveryKind.NONE)
         }
         near = {replica.key for key in undecided for replica in topology.replicas_of(key)}
         await self._probes.look(undecided | near, burst=False)

@@ -32,6 +32,11 @@ _log = structlog.get_logger(__name__)
 BURST_SECONDS = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4)
 """Pauses before each of the looks that follow an event."""
 
+_NEWS = (
+    "receiver_state", "applier_state", "last_io_errno", "last_sql_errno", "master_key", "read_only",
+)  # fmt: skip
+"""What the analysis may judge differently from one look to the next."""
+
 Report = Callable[[Observation], None]
 
 
@@ -167,13 +172,9 @@ class Watcher:
     def _tells_nothing_new(self, observation: Observation) -> bool:
         """A look between others that finds replication as it was is not worth a report."""
         last, now = self._last, observation.instance
-        return (
-            last is not None
-            and now is not None
-            and not self._failures
-            and (last.receiver_state, last.applier_state, last.master_key, last.read_only)
-            == (now.receiver_state, now.applier_state, now.master_key, now.read_only)
-        )
+        if last is None or now is None or self._failures:
+            return False
+        return all(getattr(last, name) == getattr(now, name) for name in _NEWS)
 
     async def _check(self, *, light: bool) -> Observation:
         began = time.monotonic()
