@@ -1,211 +1,183 @@
-"""What of the topology survives a restart of everything, on a real store."""
+"""What of the topology survives, on a real store; two nodes of which one acts."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from services.registry.durable import Durable
+from services.registry.facts import facts_to_json
 from services.registry.registry import Registry, RegistryPolicy
 from services.store.clusters import ClusterRecord
+from services.store.instances import KnownInstance
 from services.store.store import Store
-from services.store.times import shifted, utc_now
+from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, Observation, ThreadState
-from services.topology.keys import InstanceKey
-from services.topology.merging import merge
-from services.topology.records import CandidateRule, DeposedMaster, Downtime
-from tests.servers import wait_until_async
+from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.records import DeposedMaster
 
-M, A = InstanceKey("m", 3306), InstanceKey("a", 3306)
-LOSSLESS: dict[str, Any] = {
-    "semi_sync_master_enabled": True,
-    "semi_sync_master_status": True,
-    "semi_sync_master_wait_point": "AFTER_SYNC",
-    "semi_sync_master_timeout_ms": 2**64 - 1,
-    "semi_sync_master_no_tx": 3,
-    "uptime_seconds": 500,
-}
+OLD, NEW, OTHER = (InstanceKey(f"db{n}", 3306) for n in (1, 2, 3))
+UTC = "2026-11-22T20:46:24Z"
+CLUSTER = "a" * 32
 
 
-class Process:
-    """One life of a node: a registry over the store in ``path``."""
+def master(key: InstanceKey = OLD) -> Instance:
+    return Instance(
+        key=key,
+        version="9.7.4",
+        semi_sync_master_enabled=True,
+        semi_sync_master_status=True,
+        semi_sync_master_timeout_ms=2**63,
+        semi_sync_master_wait_count=1,
+        semi_sync_master_wait_point="AFTER_SYNC",
+    )
 
-    def __init__(self, store: Store, *, acts: bool = True) -> None:
-        self.store = store
-        self.registry = Registry(RegistryPolicy())
-        self.durable = Durable(store, self.registry, lambda *_: None)
-        self.durable.acts = acts
 
-    def see(self, key: InstanceKey, now: float, **facts: Any) -> Instance:
-        if key not in self.registry.instances:
-            self.registry.add(key, now, explicit=True)
-        seen = Observation(key=key, outcome=CheckOutcome.OK, instance=Instance(key=key, **facts))
-        changes = self.registry.observe([seen], now=now, utc=utc_now())
-        self.durable.note(changes.fresh)
-        return self.registry.instances[key]
+def replica(key: InstanceKey, of: InstanceKey = OLD) -> Instance:
+    return Instance(
+        key=key,
+        version="9.7.4",
+        master_key=of,
+        read_only=True,
+        receiver_state=ThreadState.RUNNING,
+        applier_state=ThreadState.RUNNING,
+        read_coordinates=BinlogCoordinates("binlog.000001", 4),
+        using_oracle_gtid=True,
+    )
 
 
 @pytest.fixture
-async def lives(tmp_path: Path) -> AsyncIterator[Any]:
-    """``await lives()``: a process that has loaded what the ones before it left; they have ended."""
-    running: list[Process] = []
-
-    async def end() -> None:
-        while running:
-            await running.pop().durable.close()
-
-    async def begin(*, acts: bool = True, beside: bool = False) -> Process:
-        if not beside:
-            await end()
-        process = Process(await Store.open(tmp_path / "orchestray.db"), acts=acts)
-        await process.durable.load()
-        running.append(process)
-        return process
-
-    yield begin
-    await end()
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await Store.open(tmp_path / "orchestray.db")
+    yield opened
+    await opened.close()
 
 
-async def test_servers_are_known_again_and_not_taken_for_checked(lives: Any) -> None:
-    first = await lives()
-    first.see(M, 10.0, server_uuid="u-m", version="9.7.0", replicas=(A,))
-    first.see(A, 11.0, master_key=M, using_oracle_gtid=True, receiver_state=ThreadState.RUNNING)
-    second = await lives()
-    assert set(second.registry.instances) == {M, A}
-    known = second.registry.instances[A]
-    assert (known.master_key, known.receiver_state) == (M, ThreadState.RUNNING)
-    assert (known.seen_at, known.checked_at) == (0.0, 0.0), "of a clock that has ended"
-    assert known.last_check_outcome is CheckOutcome.UNKNOWN
+def node(store: Store, *, acts: bool = False) -> tuple[Registry, Durable]:
+    registry = Registry(RegistryPolicy())
+    durable = Durable(store, registry, lambda *_: None)
+    durable.acts = acts
+    return registry, durable
 
 
-async def test_rule_3_that_a_master_was_lossless_survives_a_restart(lives: Any) -> None:
-    """Should it die before it is seen again, its unreachable replicas still count."""
-    first = await lives()
-    assert first.see(M, 10.0, **{**LOSSLESS, "semi_sync_master_no_tx": 0}).semi_sync_unbroken
-    second = await lives()
-    assert second.registry.instances[M].semi_sync_unbroken
-    assert second.see(M, 20.0, **{**LOSSLESS, "semi_sync_master_no_tx": 0}).semi_sync_unbroken
+def see(registry: Registry, *instances: Instance, now: float = 1.0) -> None:
+    for instance in instances:
+        registry.add(instance.key, now, explicit=True)
+    seen = [Observation(key=one.key, outcome=CheckOutcome.OK, instance=one) for one in instances]
+    registry.observe(seen, now=now, utc=UTC)
 
 
-async def test_rule_3_a_lapse_during_a_restart_is_told_by_the_servers_counter(lives: Any) -> None:
-    first = await lives()
-    known = merge(None, _seen(LOSSLESS | {"semi_sync_master_no_tx": 0}), now=10.0, utc="")
-    assert known.semi_sync_unbroken
-    first.see(M, 10.0, **{**LOSSLESS, "semi_sync_master_no_tx": 0})
-    second = await lives()
-    assert not second.see(M, 20.0, **LOSSLESS).semi_sync_unbroken, "three commits that nobody acknowledged"
+async def keep(store: Store, *instances: Instance) -> None:
+    known = [KnownInstance(key=one.key, facts=facts_to_json(one)) for one in instances]
+    await store.instances.upsert_many(known)
 
 
-def _seen(facts: dict[str, Any]) -> Observation:
-    return Observation(key=M, outcome=CheckOutcome.OK, instance=Instance(key=M, **facts))
+async def test_reports_of_two_servers_at_once_give_their_cluster_one_identity(store: Store) -> None:
+    registry, durable = node(store, acts=True)
+    see(registry, master(), replica(NEW))
+    snapshot = registry.topology(1.0)
+    await asyncio.gather(*(durable.identify(snapshot) for _ in range(4)))
+    assert [record.master_key for record in await store.clusters.load()] == [OLD]
 
 
-async def test_facts_that_cannot_be_read_do_not_lose_the_server(lives: Any) -> None:
-    first = await lives()
-    first.see(M, 10.0)
-    second = await lives()
-    (stored,) = await second.store.instances.load_all()
-    await second.store.instances.upsert_many([replace(stored, facts="{not json")])
-    third = await lives()
-    assert third.registry.instances[M] == Instance(key=M)
+async def test_one_that_does_not_act_gives_no_identity(store: Store) -> None:
+    registry, durable = node(store)
+    see(registry, master())
+    await durable.identify(registry.topology(1.0))
+    assert await store.clusters.load() == ()
 
 
-async def test_only_the_acting_node_writes(lives: Any) -> None:
-    idle = await lives(acts=False)
-    idle.see(M, 10.0)
-    after = await lives()
-    assert not after.registry.instances
+async def test_one_that_does_not_act_follows_what_the_other_finds_and_forgets(store: Store) -> None:
+    registry, durable = node(store)
+    see(registry, master())  # found by itself, not in the store
+    assert await durable.synchronise() is False
+    await keep(store, replica(NEW), replica(OTHER))
+    assert await durable.synchronise() is True
+    assert set(registry.instances) == {OLD, NEW, OTHER}
+    await store.instances.forget([OTHER])
+    assert await durable.synchronise() is True
+    assert set(registry.instances) == {OLD, NEW}
+    assert await durable.synchronise() is False
 
 
-async def test_an_idle_node_follows_what_the_acting_one_finds_and_forgets(lives: Any) -> None:
-    acting = await lives()
-    idle = await lives(acts=False, beside=True)
-    acting.see(M, 10.0)
-    acting.see(A, 10.0)
-    await wait_until_async(lambda: _stored(acting, 2))
-    assert await idle.durable.synchronise()
-    assert set(idle.registry.instances) == {M, A}
-    acting.registry.forget([A], 11.0)
-    await acting.durable.forget([A])
-    assert await idle.durable.synchronise()
-    assert set(idle.registry.instances) == {M}
-    assert not await idle.durable.synchronise()
+async def test_one_that_acts_keeps_what_it_knows(store: Store) -> None:
+    registry, durable = node(store, acts=True)
+    see(registry, master())
+    await keep(store, replica(NEW))
+    assert await durable.synchronise() is False
+    assert set(registry.instances) == {OLD}
 
 
-async def _stored(process: Process, count: int) -> bool:
-    return len(await process.store.instances.load_all()) == count
+async def test_a_promotion_is_not_undone_by_a_synchronisation_that_read_before_it(store: Store) -> None:
+    registry, durable = node(store)
+    see(registry, master(), replica(NEW))
+    await store.clusters.create(ClusterRecord(id=CLUSTER, master_key=OLD))
+    await durable.synchronise()
 
+    candidates = store.registrations.candidates
 
-async def test_what_people_registered_is_applied_and_taken_back(lives: Any) -> None:
-    process = await lives()
-    process.see(A, 10.0)
-    now = utc_now()
-    rule = CandidateRule(key=A, promotion_rule="prefer", last_suggested=now, expires_at=shifted(now, 60))
-    await process.store.registrations.register_candidate(rule)
-    down = Downtime(key=A, owner="me", reason="disk", begins_at=now, ends_at=shifted(now, 60))
-    await process.store.registrations.begin_downtime(down)
-    await process.durable.synchronise()
-    known = process.registry.instances[A]
-    assert (known.promotion_rule, known.is_candidate) == ("prefer", True)
-    assert (known.is_downtimed, known.downtime_owner, known.downtime_reason) == (True, "me", "disk")
-    await process.store.registrations.end_downtime(A)
-    await process.durable.synchronise()
-    assert not process.registry.instances[A].is_downtimed
+    async def candidates_and_meanwhile_a_promotion(now: str) -> object:
+        durable.promoted(CLUSTER, OLD, NEW)
+        return await candidates(now)
 
-
-async def test_a_cluster_gets_one_identity_once_its_top_was_seen(lives: Any) -> None:
-    process = await lives()
-    process.see(A, 10.0, master_key=M, using_oracle_gtid=True)
-    await process.durable.identify(process.registry.topology(10.0))
-    assert await process.store.clusters.load() == (), "its master was never read"
-    process.see(M, 11.0, replicas=(A,))
-    topology = process.registry.topology(11.0)
-    await process.durable.identify(topology)
-    await process.durable.identify(topology)
-    (record,) = await process.store.clusters.load()
-    assert record.master_key == M
-    assert process.registry.topology(11.0).clusters[0].id == record.id
-    again = await lives()
-    assert again.registry.identity(record.id) is not None
-
-
-async def test_a_promotion_is_not_taken_back_by_what_was_read_before_it(
-    lives: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The store is read while the Leader promotes: what was read is old, and does not stand."""
-    process = await lives()
-    await process.store.clusters.create(ClusterRecord(id="c", master_key=M))
-    await process.durable.synchronise()
-    load = process.store.clusters.load
-
-    async def late() -> Any:
-        read = await load()
-        monkeypatch.setattr(process.store.clusters, "load", load)
-        now = utc_now()
-        deposed = DeposedMaster(
-            cluster_id="c", key=M, deposed_at=now, until=shifted(now, 60), term=1, recovery_uid="1:x"
-        )
-        await process.store.clusters.promote("c", expected=M, master=A, at=now, term=1, deposed=deposed)
-        process.durable.promoted("c", M, A)
-        return read
-
-    monkeypatch.setattr(process.store.clusters, "load", late)
-    await process.durable.synchronise()
-    identity = process.registry.identity("c")
+    store.registrations.candidates = candidates_and_meanwhile_a_promotion  # type: ignore[method-assign, assignment]
+    await durable.synchronise()
+    identity = registry.identity(CLUSTER)
     assert identity is not None
-    assert identity.master_key == A
-    assert identity.deposed == {M}
-    assert process.durable.redialled(utc_now()) == {M}
+    assert identity.master_key == NEW
+    assert identity.deposed == {OLD}
 
 
-async def test_forgotten_servers_are_not_known_again(lives: Any) -> None:
-    first = await lives()
-    first.see(M, 10.0)
-    await wait_until_async(lambda: _stored(first, 1))
-    await first.durable.forget([M])
-    second = await lives()
-    assert not second.registry.instances
+async def test_a_promoted_server_that_nobody_has_read_since_is_the_master(store: Store) -> None:
+    registry, durable = node(store)
+    see(registry, master(), replica(NEW), replica(OTHER))
+    await store.clusters.create(ClusterRecord(id=CLUSTER, master_key=OLD))
+    await durable.synchronise()
+    durable.promoted(CLUSTER, OLD, NEW)
+    see(registry, replica(OTHER, of=NEW), now=2.0)
+    cluster = registry.topology(2.0).cluster_of(NEW)
+    assert cluster is not None
+    assert (cluster.id, cluster.master_key, cluster.is_fragment) == (CLUSTER, NEW, False)
+    assert OTHER in cluster.instance_keys
+    promoted = registry.instances[NEW]
+    assert promoted.master_key == NO_KEY
+    assert not promoted.read_only
+    # What the old one promised, the new one does (rule 11).
+    assert promoted.semi_sync_unbroken
+    assert promoted.semi_sync_master_wait_count == 1
+
+
+async def test_a_restart_knows_the_new_master_though_its_facts_are_older_than_its_promotion(
+    store: Store,
+) -> None:
+    await keep(store, master(), replica(NEW), replace(replica(OTHER), master_key=NEW))
+    await store.clusters.create(ClusterRecord(id=CLUSTER, master_key=OLD))
+    deposed = DeposedMaster(
+        cluster_id=CLUSTER, key=OLD, deposed_at=UTC, until="2100-01-01T00:00:00Z", term=1, recovery_uid="1:a"
+    )
+    await store.clusters.promote(CLUSTER, expected=OLD, master=NEW, at=UTC, term=1, deposed=deposed)
+    registry, durable = node(store)
+    await durable.load()
+    cluster = registry.topology(1.0).cluster_of(OTHER)
+    assert cluster is not None
+    assert cluster.master_key == NEW
+    assert registry.instances[NEW].master_key == NO_KEY
+    await durable.close()
+
+
+async def test_facts_that_are_newer_than_a_promotion_stand(store: Store) -> None:
+    """Somebody has pointed the promoted server to a third one since."""
+    await keep(store, master(), replica(NEW, of=OTHER), master(OTHER))
+    await store.clusters.create(ClusterRecord(id=CLUSTER, master_key=OLD))
+    deposed = DeposedMaster(
+        cluster_id=CLUSTER, key=OLD, deposed_at=UTC, until="2100-01-01T00:00:00Z", term=1, recovery_uid="1:a"
+    )
+    await store.clusters.promote(CLUSTER, expected=OLD, master=NEW, at=UTC, term=1, deposed=deposed)
+    registry, durable = node(store)
+    await durable.load()
+    assert registry.instances[NEW].master_key == OTHER
+    await durable.close()
