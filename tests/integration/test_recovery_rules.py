@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from services.execution.errors import RecoveryInterruptedError
+from services.execution.executor import Executor
 from services.mysql.session import ActingSession, MandateOverError
 from services.planning.candidates import PromotionPolicy
-from services.planning.plan import StepKind
+from services.planning.plan import Step, StepKind
 from services.sandbox.binaries import Mysqld
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import TopologySpec
@@ -135,6 +136,27 @@ async def test_rule_1_nobody_is_promoted_while_the_only_holder_cannot_execute_it
     assert "others hold transactions that it cannot get from them" in outcome.refusal.reason
     assert world.state() == before
     assert all(5 not in world.rows(server) for server in others)
+
+
+async def test_rule_1_a_relay_log_that_holds_more_than_the_new_source_is_not_thrown_away(
+    world: World,
+) -> None:
+    """No plan does this; should one, or should somebody interfere, the step itself refuses."""
+    source, holder, _ = world.replicas
+    world.only_receives(holder)
+    world.stop_appliers(holder)
+    world.write(1)
+    world.master.kill()
+    step = Step(
+        number=1, stage=1, kind=StepKind.REPOINT, instance=holder.key, source=source.key, required=False
+    )
+    env = world.environment()
+    failures = await Executor(env).run([step])
+    await env.sessions.close()
+    assert "its relay log holds what" in failures[holder.key]
+    assert state_of(holder)["source"] == (world.master.host, world.master.port, 1)
+    holder.execute("START REPLICA SQL_THREAD")
+    wait_until(lambda: world.rows(holder) == {1})
 
 
 # Rule 2
