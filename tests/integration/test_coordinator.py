@@ -223,16 +223,24 @@ async def test_rule_7_a_promotion_blocks_what_would_follow_by_itself(world: Worl
 async def test_rule_7_what_ended_while_it_was_being_looked_for_is_not_undone(
     world: World, nodes: list[Node]
 ) -> None:
-    """The list of open recoveries is read while one runs, and acted upon when that one has succeeded."""
+    """The list of open recoveries is read while one runs, and acted upon when that one has succeeded.
+
+    To undo it then would open the old master again, which had come back and was fenced.
+    """
     node = nodes[0]
     world.master.kill()
-    come, go = node.hold_before(StepKind.DEPOSE, JournalPhase.INTENT)
+    at_dial, dial = node.hold_before(StepKind.DIAL_OLD_MASTER, JournalPhase.INTENT)
+    at_opening, opening = node.hold_before(StepKind.OPEN, JournalPhase.INTENT)
     recovering = asyncio.ensure_future(node.recover())
-    await asyncio.wait_for(come.wait(), 20)
+    await asyncio.wait_for(at_dial.wait(), 20)
+    await asyncio.to_thread(world.master.start)
+    dial.set()
+    await asyncio.wait_for(at_opening.wait(), 20)
     stale = await node.store.journal.open_recoveries()
     assert stale
-    go.set()
+    opening.set()
     promoted = world.server(await recovering)
+    assert world.writable() == [promoted]
     read, answers = node.store.journal.open_recoveries, [stale]
 
     async def late() -> Any:
