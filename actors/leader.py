@@ -304,13 +304,16 @@ class LeaderActor:
 
         if self._stopping:
             return
+        patience = float(self._settings.RestartLeaderAfterSeconds)
 
         async def end_it() -> None:
-            _log.error("topology is hung: ending it", pid=end_holder(self._spec.folder / TOPOLOGY_LOCK))
+            if end_holder(self._spec.folder / TOPOLOGY_LOCK) is not None:
+                said = f"topology did not answer for {patience:g} s: ended, it is started anew"
+                self.event("supervision", said, NO_KEY, "")
 
         await watch_over(
             self._topology,
-            patience=float(self._settings.RestartLeaderAfterSeconds),
+            patience=patience,
             start=partial(create, TopologyActor, head_options(TOPOLOGY), self._spec),
             replace=end_it,
         )

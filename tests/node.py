@@ -11,24 +11,39 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from services.sandbox.accounts import Account
+from services.sandbox.binaries import Mysqld
 from services.sandbox.ports import free_port
 from services.sandbox.processes import Process, spawn
 from services.sandbox.server import MySQLServer
+from services.sandbox.topology import MySQLTopology, TopologySpec
 from services.topology.keys import InstanceKey
-from tests.servers import wait_until
+from tests.servers import Stage, short_directory, wait_until
 
-__all__ = ["ORCHESTRAY", "Marked", "Node", "ask", "key_of", "keys_of", "orchestray", "settings_of"]
+__all__ = [
+    "ORCHESTRAY",
+    "Marked",
+    "Node",
+    "Watched",
+    "ask",
+    "key_of",
+    "keys_of",
+    "orchestray",
+    "settings_of",
+    "watching",
+]
 
 ORCHESTRAY = str(Path(sys.executable).with_name("orchestray"))
 START_SECONDS = 90
@@ -358,6 +373,36 @@ class Node:
         pids = [pid for pid, title in self.marked.processes().items() if " start --head " in title]
         assert len(pids) == 1, self.marked.processes()
         return Process.of(pids[0])
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A node, and the topology that it watches."""
+
+    node: Node
+    topology: MySQLTopology
+
+
+@contextmanager
+def watching(
+    mysqld: Mysqld,
+    spec: TopologySpec,
+    *options: str,
+    seed: Callable[[MySQLTopology], MySQLServer] = lambda topology: topology.master,
+    **settings: object,
+) -> Iterator[Watched]:
+    """A topology, and a node that has found all of it from one seed."""
+    stage, folder = Stage(mysqld), short_directory()
+    with ExitStack() as endings:
+        endings.callback(shutil.rmtree, folder, ignore_errors=True)
+        endings.callback(stage.clear)
+        topology = stage.topology(spec)
+        account = topology.accounts.orchestray
+        node = Node(folder, settings_of(account, seed(topology), **settings), *options)
+        endings.callback(node.destroy)
+        node.start()
+        node.wait_instances(topology.servers)
+        yield Watched(node, topology)
 
 
 def _is_connected(pid: int, port: int) -> bool:
