@@ -184,7 +184,11 @@ class DeadMasterRecovery:
         for replica in unreachable:
             await self._env.journal.say(f"{replica.key} is not counted upon: {why[replica.key]}")
         return Frozen(
-            cluster_id=self._cluster_id, failed=failed, reachable=tuple(reachable), unreachable=unreachable
+            cluster_id=self._cluster_id,
+            failed=failed,
+            reachable=tuple(reachable),
+            unreachable=unreachable,
+            why=why,
         )
 
     async def _read(self, replica: Instance) -> Instance:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from services.execution.before import BEFORE_KIND, before_to
 from services.mysql.connection import Login
+from services.mysql.errors import ConnectError
 from services.mysql.session import ActingSession, Mandate
 from services.planning.plan import Step
 from services.topology.instance import Instance
@@ -51,10 +52,14 @@ class Sessions:
         self._timing = timing
         self._open: dict[InstanceKey, ActingSession] = {}
         self._turns: dict[InstanceKey, asyncio.Lock] = {}
+        self._silent: dict[InstanceKey, ConnectError] = {}
 
     async def on(self, key: InstanceKey) -> ActingSession:
         """The session on a server; a new one if there is none or it was lost. Raises as its ``open``."""
         async with self._turns.setdefault(key, asyncio.Lock()):
+            silent = self._silent.pop(key, None)
+            if silent is not None:
+                raise silent
             session = self._open.get(key)
             if session is None or session.closed:
                 session = await ActingSession.open(
@@ -64,8 +69,15 @@ class Sessions:
             return session
 
     async def prepare(self, instances: Iterable[Instance]) -> None:
-        """Open sessions on all of them side by side. Who cannot be reached is found out when it is needed."""
-        await asyncio.gather(*(self.on(instance.key) for instance in instances), return_exceptions=True)
+        """Open sessions on all of them side by side. Who cannot be reached is found out when it is needed.
+
+        Who did not answer now is not waited for a second time then.
+        """
+        keys = [instance.key for instance in instances]
+        found = await asyncio.gather(*(self.on(key) for key in keys), return_exceptions=True)
+        for key, error in zip(keys, found, strict=True):
+            if isinstance(error, ConnectError) and error.outcome.is_silence:
+                self._silent[key] = error
 
     async def dial(self, key: InstanceKey) -> ActingSession:
         """A new session on a server that may be dead, within the short bound."""

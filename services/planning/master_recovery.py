@@ -6,8 +6,8 @@ receiver; then the replicas are read afresh, and ``plan_promotion`` decides on w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 
 from services.planning.candidates import Candidate, PromotionPolicy, assess, choose, holders_for, parsed
@@ -30,6 +30,8 @@ class Frozen:
     """Direct replicas, read afresh; their receivers are stopped."""
     unreachable: tuple[Instance, ...]
     """Direct replicas that could not be stopped, as last seen."""
+    why: Mapping[InstanceKey, str] = field(default_factory=dict)
+    """Why each of those is not counted upon."""
     forced: bool = False
     """An operator accepted the loss: rule 3 does not refuse."""
 
@@ -189,7 +191,9 @@ def _promotion(
     # Last, because it writes a lot: until then nobody but a restart would read what is forgotten here.
     add(next(stages), StepKind.FORGET_SOURCE, key, "forget the failed master", required=False)
     add(next(stages), StepKind.VERIFY, key, "see that it is writable and the others receive from it")
-    lost = {replica.key: "could not be reached" for replica in frozen.unreachable}
+    lost = {
+        replica.key: frozen.why.get(replica.key, "could not be reached") for replica in frozen.unreachable
+    }
     notes = []
     if semi_sync is not None and len(acknowledging) < semi_sync.wait_count:
         notes.append(

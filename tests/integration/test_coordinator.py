@@ -17,6 +17,7 @@ from services.election.election import LeaseElection
 from services.execution.coordinator import Coordinator, RecoveryRefusedError
 from services.execution.deposed import fence_deposed
 from services.execution.gates import ClusterView
+from services.mysql.connection import Connection
 from services.planning.plan import StepKind
 from services.sandbox.binaries import Mysqld
 from services.sandbox.topology import TopologySpec
@@ -329,6 +330,33 @@ async def test_rule_3_a_refusal_stands_until_something_changes(world: World, nod
     assert node.coordinator.busy_clusters
     await wait_until_async(lambda: not node.coordinator.busy_clusters, 20)
     assert len(world.writable()) == 1
+
+
+async def test_rule_3_without_semi_sync_a_hung_replica_is_waited_for_once(
+    world: World, nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = nodes[0]
+    hangs, _ = world.replicas
+    seen = replace(world.seen[world.master.key], semi_sync_unbroken=False)
+    node.order = replace(node.order, seen=(seen, *node.order.seen[1:]))
+    world.master.kill()
+    view = await node.view()
+    hangs.pause()
+    dialled: list[tuple[InstanceKey, bool]] = []
+    connect_to = Connection.open
+
+    async def counted(key: InstanceKey, login: Any, *, timeout: float) -> Connection:
+        dialled.append((key, world.replicas[1].variable("read_only") == "0"))
+        return await connect_to(key, login, timeout=timeout)
+
+    monkeypatch.setattr(Connection, "open", counted)
+    promoted = await node.recover(view)
+    hangs.resume()
+    assert promoted == world.replicas[1].key
+    assert [key for key, opened in dialled if not opened].count(hangs.key) == 1
+    (recovery,) = await node.recoveries()
+    assert recovery.lost_replicas == (hangs.key,)
+    assert any(f"{hangs.key} is lost: " in line and "said nothing" in line for line in await node.said())
 
 
 async def test_recoveries_that_are_switched_off_are_not_begun_by_themselves(
