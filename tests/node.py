@@ -340,7 +340,7 @@ class Node:
         actor_class = _ACTORS[kind]
         found = []
         for pid, title in self.marked.processes().items():
-            words = re.split(r"[:.\s]", title.removeprefix("ray::"))
+            words = re.split(r"[:.\s(]", title.removeprefix("ray::"))
             if title.startswith("ray::") and actor_class in words:
                 with suppress(ProcessLookupError):
                     found.append(Process.of(pid))
