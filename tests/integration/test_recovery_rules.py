@@ -1,7 +1,7 @@
 """The rules of recovery (design, "The rules of recovery") on real servers, each test named after its rule.
 
-Rule 4 is the analysis', rule 5 is about repairs that do not exist yet; what of rules 3, 6, 7 and 12 needs a store
-is in ``test_coordinator.py``.
+Rule 4 is the analysis', rule 5 is about repairs that do not exist yet; what of rules 3, 6, 7 and 12 needs
+a store is in ``test_coordinator.py``.
 """
 
 from __future__ import annotations
