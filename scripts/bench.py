@@ -122,11 +122,20 @@ class Service:
             [sys.executable, "-m", "api.cli.main", "serve", "--config", str(config)],
             stdout=self._log, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        wait_for("the API", lambda: self.get("lb-check") == "OK")
+        try:
+            wait_for("the API", lambda: self.get("lb-check") == "OK")
+        except SystemExit:
+            print(self.said(), file=sys.stderr)
+            self.stop()
+            raise
 
     def get(self, path: str) -> object:
         with urllib.request.urlopen(f"{self.url}/api/{path}", timeout=20) as reply:
             return json.load(reply)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def said(self) -> str:
         """What it has printed so far."""

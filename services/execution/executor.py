@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from itertools import groupby
+from typing import Any
 
 from services.execution.actions import ACTIONS
 from services.execution.environment import Environment
@@ -133,7 +134,12 @@ class Executor:
 
 def steps_to_json(steps: Sequence[Step]) -> str:
     """The steps as the journal keeps them."""
-    return json.dumps([asdict(step) for step in steps])
+    return json.dumps(steps, default=_fields_of)
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    """Of a data class; ``asdict`` would copy every value, on the way of a failover."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def steps_from_json(text: str) -> tuple[Step, ...]:
