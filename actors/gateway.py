@@ -12,7 +12,7 @@ import contextlib
 import importlib
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -41,6 +41,7 @@ from services.node_view import (
 )
 from services.store.recoveries import RecoveryFilter
 from services.store.store import Store
+from services.store.times import utc_now
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
 from services.topology.tree import Cluster, Topology
@@ -85,6 +86,7 @@ class GatewayNode:
         self._pushed_at = 0.0
         self._lead = Lead()
         self._lead_at = boottime()  # it is to be heard from within some time
+        self._began = self._led_since = self._led_at = utc_now()
 
     # what is pushed
 
@@ -94,6 +96,9 @@ class GatewayNode:
             self._events.append(kind, message, at=at, instance=instance, cluster=cluster)
 
     def lead(self, lead: Lead) -> None:
+        self._led_at = utc_now()
+        if (lead.term, lead.holder) != (self._lead.term, self._lead.holder):
+            self._led_since = self._led_at
         self._lead, self._lead_at = lead, boottime()
 
     @property
@@ -153,15 +158,21 @@ class GatewayNode:
             token=self._spec.token,
             app_version=VERSION,
             db_backend=self.settings.SQLite3DataFile,
+            first_seen_active=self._began,
+            last_seen_active=utc_now(),
         )
-        other = NodeIdentity(hostname=self._lead.holder.partition(":")[0], token=self._lead.holder)
+        active = NodeIdentity(hostname=self._lead.holder.partition(":")[0], token=self._lead.holder)
+        if is_leader:
+            active = me
+        if active.hostname:  # since when this node has heard that it leads, and when last
+            active = replace(active, first_seen_active=self._led_since, last_seen_active=self._led_at)
         return NodeStatus(
             hostname=self._spec.hostname,
             token=self._spec.token,
             app_version=VERSION,
             db_backend=self.settings.SQLite3DataFile,
             is_leader=is_leader,
-            active_node=me if is_leader else other,
+            active_node=active,
             available_nodes=(me,),
             healthy=not problems,
             error="; ".join(problems),

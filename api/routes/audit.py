@@ -7,7 +7,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 
 from api.replies import bare
-from api.routes.call import BadRequestError, Call, ToCall, reading_router, route
+from api.routes.call import Call, ToCall, reading_router, route
 from api.wire_records import blocked_to_wire, detection_to_wire, recovery_to_wire, step_to_wire
 from services.store.recoveries import RecoveryFilter
 from services.store.times import shifted, utc_now
@@ -29,7 +29,7 @@ async def recoveries(call: ToCall) -> Response:
 
 @route(reads, "audit-recovery/id/:number")
 async def recovery_by_id(call: ToCall, number: str) -> Response:
-    return await _recoveries(call, RecoveryFilter(id=_number(number)))
+    return await _recoveries(call, RecoveryFilter(id=call.number(number, "an id")))
 
 
 @route(reads, "audit-recovery/uid/:uid")
@@ -61,7 +61,7 @@ async def detections(call: ToCall) -> Response:
 
 @route(reads, "audit-failure-detection/id/:number")
 async def detection_by_id(call: ToCall, number: str) -> Response:
-    return await _detections(call, detection_id=_number(number))
+    return await _detections(call, detection_id=call.number(number, "an id"))
 
 
 @route(reads, "audit-failure-detection/alias/:alias", "audit-failure-detection/alias/:alias/:page")
@@ -132,9 +132,3 @@ async def _recent(call: Call, which: RecoveryFilter, fits: Callable[[Recovery], 
         if not recoveries:
             break
     return bare(found)
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise BadRequestError(f"Not an id: {text}")
-    return int(text)

@@ -145,6 +145,13 @@ class Call:
         return cluster
 
     @staticmethod
+    def number(text: str, what: str) -> int:
+        """A number that names something. Raises BadRequestError if it is none, or longer than any is."""
+        if not _NUMBER.fullmatch(text):
+            raise BadRequestError(f"Not {what}: {text}")
+        return int(text)
+
+    @staticmethod
     def page(text: str) -> int:
         """A page number; whatever is none counts as the first page."""
         return int(text) if _NUMBER.fullmatch(text) else 0

@@ -114,7 +114,7 @@ async def resolve(call: ToCall, host: str, port: str) -> Response:
         _, writer = await asyncio.wait_for(asyncio.open_connection(key.hostname, key.port), limit_seconds)
     except asyncio.TimeoutError:
         return call.error(f"{key} did not accept a connection within {limit_seconds} s")
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:  # a text that is no host name is a ValueError
         return call.error(f"Cannot connect to {key}: {error}")
     writer.close()
     with contextlib.suppress(OSError, asyncio.TimeoutError):

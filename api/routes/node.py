@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.responses import Response
 
 from api.replies import bare
@@ -13,6 +15,9 @@ __all__ = ["changes", "reads", "status"]
 reads = reading_router()
 changes = changing_router()
 
+_STATUS_CODE = re.compile("[2-5][0-9]{2}")
+_BODILESS = frozenset({204, 205, 304})
+"""Status codes with which no body may be sent."""
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
@@ -38,8 +43,10 @@ async def leader_check(call: ToCall) -> Response:
     if call.node.status().is_leader:
         return bare("OK")
     wanted = call.param("status_code")
-    is_status = wanted.isascii() and wanted.isdecimal() and 200 <= int(wanted[:4]) <= 599
-    return bare("Not leader", int(wanted) if is_status else 404)
+    status_code = int(wanted) if _STATUS_CODE.fullmatch(wanted) else 404
+    if status_code in _BODILESS:
+        return Response(status_code=status_code)
+    return bare("Not leader", status_code)
 
 
 @route(reads, "headers")

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from api.routes.call import BadRequestError, Call, ToCall, changing_router, reading_router, route
 from api.wire import analysis_to_wire, key_to_wire
 from services.analysis import ReplicationAnalysis
-from services.node_view import RefusedError
+from services.node_view import RefusedError, UnknownInstanceError
 from services.store.recoveries import RecoveryFilter
 from services.store.times import shifted, utc_now
 from services.topology.keys import InstanceKey
@@ -84,6 +84,8 @@ async def _recover(
         promoted = await call.node.recover(
             key, candidate=candidate, skip_hooks=skip_hooks, caller=_owner(call)
         )
+    except UnknownInstanceError as error:
+        return call.error(f"Recovery not attempted: {error}", key_to_wire(key))
     except RefusedError:
         # orchestrator-client asks every recovery twice, and so does who lost the first reply.
         # The second time there is nothing left to repair: that is not an error, it is done.
@@ -126,9 +128,7 @@ async def acknowledge_instance(call: ToCall, host: str, port: str) -> Response:
 
 @route(changes, "ack-recovery/:recovery_id")
 async def acknowledge_id(call: ToCall, recovery_id: str) -> Response:
-    if not recovery_id.isdecimal() or not recovery_id.isascii():
-        raise BadRequestError(f"Not a recovery id: {recovery_id}")
-    count = await _acknowledge(call, RecoveryFilter(id=int(recovery_id)))
+    count = await _acknowledge(call, RecoveryFilter(id=call.number(recovery_id, "a recovery id")))
     return call.ok(f"Acknowledged {count} recoveries", recovery_id)
 
 

@@ -1,7 +1,8 @@
 """Failure detections: while one is active, no second one of the same server and actionability.
 
 So a failure that lasts is told once. An unactionable one (the master is unreachable) does not hide the
-actionable one that follows (the master is dead). Detections never stand in the way of a recovery.
+actionable one that follows (the master is dead). Detections never stand in the way of a recovery: what is
+urgent may be registered first, and then the detection finds the recovery that it led to.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from services.store.engine import Database
-from services.store.recovery_rows import entry_columns, entry_of, release_detections
+from services.store.recovery_rows import entry_columns, entry_of, find, release_detections
 from services.store.rows import has_id, is_server, paged
-from services.store.schema import FAILURE_DETECTIONS
+from services.store.schema import FAILURE_DETECTIONS, RECOVERIES
 from services.store.times import shifted
+from services.topology.keys import InstanceKey
 from services.topology.records import FailureDetection
 
 __all__ = ["DetectionStore", "Registered", "detect_in"]
+
+_RECOVERY_FIRST_SECONDS = 5.0
+"""A recovery of that server that began so long before its detection was due to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +78,31 @@ def detect_in(connection: Connection, detection: FailureDetection, active_second
         "related_recovery_id": detection.related_recovery_id,
     }
     try:
-        connection.execute(insert(table).values(columns))
+        inserted: Any = connection.execute(insert(table).values(columns))
     except IntegrityError:
-        return Registered(_active(connection, table.c.active_slot == slot, now), is_new=False)
-    return Registered(_active(connection, table.c.active_slot == slot, now), is_new=True)
+        return Registered(_one(connection, table.c.active_slot == slot, now), is_new=False)
+    number: int = inserted.inserted_primary_key[0]
+    if detection.is_actionable:
+        _link(connection, number, entry.analyzed_instance_key, now)
+    return Registered(_one(connection, table.c.id == number, now), is_new=True)
 
 
-def _active(connection: Connection, condition: ColumnElement[bool], now: str) -> FailureDetection:
+def _link(connection: Connection, number: int, failed: InstanceKey, detected_at: str) -> None:
+    """Name detection and recovery in each other, where the recovery was there first."""
+    since = shifted(detected_at, -_RECOVERY_FIRST_SECONDS)
+    unlinked = (RECOVERIES.c.started_at >= since, RECOVERIES.c.last_detection_id == 0)
+    recovery = find(connection, detected_at, is_server(RECOVERIES, failed), *unlinked)
+    if recovery is None:
+        return
+    this, table = FAILURE_DETECTIONS.c.id == number, FAILURE_DETECTIONS
+    of_it = RECOVERIES.c.id == recovery.id
+    connection.execute(update(RECOVERIES).where(of_it).values(last_detection_id=number))
+    connection.execute(update(table).where(this).values(related_recovery_id=recovery.id))
+    if recovery.is_successful:
+        release_detections(connection, this)
+
+
+def _one(connection: Connection, condition: ColumnElement[bool], now: str) -> FailureDetection:
     return _detection(connection.execute(select(FAILURE_DETECTIONS).where(condition)).one(), now)
 
 

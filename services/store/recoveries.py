@@ -208,6 +208,9 @@ def register_in(connection: Connection, recovery: Recovery, automatic: bool) -> 
         if blocking is not None:
             _note_blocked(connection, recovery, blocking)
             return ClusterBlockedError(blocking)
+    if not recovery.last_detection_id:
+        detected = _newest_detection(connection, entry.analyzed_instance_key, now)
+        recovery = replace(recovery, last_detection_id=detected)
     columns = {**recovery_columns(recovery), "active_slot": entry.cluster_id}
     try:
         connection.execute(insert(RECOVERIES).values(columns))
@@ -230,6 +233,14 @@ def register_in(connection: Connection, recovery: Recovery, automatic: bool) -> 
         delete(BLOCKED_RECOVERIES).where(is_server(BLOCKED_RECOVERIES, entry.analyzed_instance_key))
     )
     return registered
+
+
+def _newest_detection(connection: Connection, failed: InstanceKey, now: str) -> int:
+    """Id of the active detection of this failure; 0 if it has not been noted yet (it links itself then)."""
+    table = FAILURE_DETECTIONS
+    active = (table.c.active_slot.is_not(None), table.c.active_until > now, table.c.is_actionable.is_(True))
+    newest = select(table.c.id).where(is_server(table, failed), *active).order_by(table.c.id.desc()).limit(1)
+    return connection.execute(newest).scalar() or 0
 
 
 def _note_blocked(connection: Connection, refused: Recovery, blocking: Recovery) -> None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 __all__ = ["NO_KEY", "InstanceKey", "InvalidInstanceKeyError"]
 
+_LONGEST_NUMBER = 18
+"""Digits; of some thousands Python makes no number."""
+
 
 class InvalidInstanceKeyError(ValueError):
     """A text that should name an instance does not; the message says why."""
@@ -39,7 +42,8 @@ class InstanceKey:
             raise InvalidInstanceKeyError(f"no host name in {text!r}: write host:port")
         if not port_text:
             return cls(host, default_port)
-        if not port_text.isascii() or not port_text.isdigit() or not 1 <= int(port_text) <= 65535:
+        is_number = port_text.isascii() and port_text.isdigit() and len(port_text) <= _LONGEST_NUMBER
+        if not is_number or not 1 <= int(port_text) <= 65535:
             raise InvalidInstanceKeyError(f"the port in {text!r} is not a number within 1..65535")
         return cls(host, int(port_text))
 

@@ -50,6 +50,8 @@ def test_exactly_one_acts(pair: Pair) -> None:
     assert pair.acting.get("leader-check") == (200, "OK")
     assert pair.other.get("leader-check") == (404, "Not leader")
     assert pair.other.get("leader-check/503") == (503, "Not leader")
+    for no_body in (204, 304):
+        assert pair.other.get(f"leader-check/{no_body}") == (no_body, "")
     ours, theirs = (node.api("health") for node in (pair.acting, pair.other))
     assert (ours["IsActiveNode"], theirs["IsActiveNode"]) == (True, False)
     assert ours["Healthy"]

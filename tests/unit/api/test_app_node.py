@@ -113,6 +113,8 @@ async def test_the_leader_is_ok(http: httpx.AsyncClient, path: str) -> None:
         ("leader-check/99999", 404),  # no status of HTTP
         ("leader-check/5030", 404),
         ("leader-check/7", 404),
+        ("leader-check/0503", 404),
+        (f"leader-check/503{'0' * 6000}", 404),
     ],
 )
 async def test_a_follower_answers_with_the_wanted_code(
@@ -122,6 +124,15 @@ async def test_a_follower_answers_with_the_wanted_code(
     reply = await http.get(f"/api/{path}")
     assert (reply.status_code, reply.text) == (status, '"Not leader"')
     assert reply.headers["content-type"] == "application/json; charset=UTF-8"
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+async def test_a_code_that_allows_no_body_comes_without(
+    node: MemoryNode, http: httpx.AsyncClient, status: int
+) -> None:
+    node.is_leader = False
+    reply = await http.get(f"/api/leader-check/{status}")
+    assert (reply.status_code, reply.content) == (status, b"")
 
 
 async def test_leadership_is_asked_each_time(node: MemoryNode, http: httpx.AsyncClient) -> None:

@@ -399,6 +399,37 @@ async def test_a_recovery_and_the_detection_that_led_to_it_name_each_other(store
     assert led.related_recovery_id == begun.id
 
 
+async def test_the_newest_detection_of_the_server_is_found(store: Store) -> None:
+    await store.detections.register(detection(about=entry(failed=REPLICA)), active_seconds=HOUR)
+    await store.detections.register(detection(actionable=False), active_seconds=HOUR)
+    noticed = await store.detections.register(detection(), active_seconds=HOUR)
+    begun = await store.recoveries.register(recovery("1:a"))
+    assert begun.last_detection_id == noticed.detection.id
+    assert (await store.detections.page(now=T0))[0].related_recovery_id == begun.id
+
+
+@pytest.mark.parametrize("successful", [True, False])
+async def test_a_detection_that_is_noted_late_finds_its_recovery(store: Store, successful: bool) -> None:
+    """A recovery has the store first. One that has succeeded meanwhile has ended the detection too."""
+    begun = await store.recoveries.register(recovery("1:a"))
+    outcome = Outcome(is_successful=successful)
+    await store.recoveries.resolve("1:a", outcome, at=T0, term=1, block_seconds=HOUR)
+    other = await store.detections.register(detection(about=entry(failed=REPLICA)), active_seconds=HOUR)
+    early = await store.detections.register(detection(actionable=False), active_seconds=HOUR)
+    noticed = await store.detections.register(detection(at=shifted(T0, 1)), active_seconds=HOUR)
+    assert noticed.detection.related_recovery_id == begun.id
+    assert noticed.detection.is_active is not successful
+    (seen,) = await store.recoveries.page(now=T0)
+    assert seen.last_detection_id == noticed.detection.id
+    assert other.detection.related_recovery_id == early.detection.related_recovery_id == 0
+
+
+async def test_a_detection_does_not_claim_a_recovery_of_long_ago(store: Store) -> None:
+    await store.recoveries.register(recovery("1:a"))
+    late = await store.detections.register(detection(at=shifted(T0, 60)), active_seconds=HOUR)
+    assert late.detection.related_recovery_id == 0
+
+
 async def test_keys_of_all_kinds_survive_in_lists(store: Store) -> None:
     await store.recoveries.register(recovery("1:a"))
     raw = await store.database.read(lambda c: c.execute(RECOVERIES.select()).one().replicas)
