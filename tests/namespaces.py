@@ -1,0 +1,93 @@
+"""Two network namespaces with a wire between them: hosts of their own on this machine, for tests as root.
+
+A thread that is ``inside`` one opens its sockets there, and so do the processes that it starts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Namespace", "why_none", "wired"]
+
+_CLONE_NEWNET = 0x40000000
+_COMMAND_SECONDS = 10
+_NETWORK = "10.213.77"  # inside the namespaces only: nobody else's address is in its way
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """One of the two; ``address`` is its end of the wire."""
+
+    name: str
+    address: str
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """This thread, and what it starts, is in the namespace."""
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        try:
+            there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+            try:
+                _enter(there)
+            finally:
+                os.close(there)
+            try:
+                yield
+            finally:
+                _enter(own)
+        finally:
+            os.close(own)
+
+
+def why_none() -> str:
+    """Why namespaces cannot be made here; empty if they can."""
+    if os.geteuid() != 0:
+        return "network namespaces are made as root only"
+    try:
+        with wired():
+            return ""
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"network namespaces cannot be made here: {error}"
+
+
+@contextmanager
+def wired() -> Iterator[tuple[Namespace, Namespace]]:
+    """Both, up; removed at the end."""
+    mark = f"orc-{os.getpid()}-{secrets.token_hex(3)}"
+    made = tuple(Namespace(f"{mark}-{at}", f"{_NETWORK}.{at}") for at in (1, 2))
+    with ExitStack() as endings:
+        for each in made:
+            _ip("netns", "add", each.name)
+            endings.callback(_remove, each)
+        first, second = made
+        _ip(
+            *("link", "add", "wire1", "netns", first.name, "type", "veth"),
+            *("peer", "name", "wire2", "netns", second.name),
+        )
+        for at, each in enumerate(made, start=1):
+            _ip("-n", each.name, "address", "add", f"{each.address}/24", "dev", f"wire{at}")
+            for device in ("lo", f"wire{at}"):
+                _ip("-n", each.name, "link", "set", device, "up")
+        yield first, second
+
+
+def _remove(namespace: Namespace) -> None:
+    if Path(f"/run/netns/{namespace.name}").exists():
+        _ip("netns", "delete", namespace.name)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=_COMMAND_SECONDS)
+
+
+def _enter(descriptor: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
