@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.wire_kinds import (
+    COMPUTED_TIME,
     COORDINATES,
     FLAG,
     KEY,
@@ -235,7 +236,7 @@ _INSTANCE: tuple[_Field | _Shown, ...] = (
     _Field("IsDowntimed", FLAG, "is_downtimed"),
     _Field("DowntimeReason", TEXT, "downtime_reason"),
     _Field("DowntimeOwner", TEXT, "downtime_owner"),
-    _Field("DowntimeEndTimestamp", TEXT, "downtime_end_timestamp"),
+    _Field("DowntimeEndTimestamp", COMPUTED_TIME, "downtime_end_timestamp"),
     _Field("ElapsedDowntime", WHOLE, "elapsed_downtime_ns"),
     _Field("UnresolvedHostname", TEXT, "unresolved_hostname"),
     _Field("AllowTLS", FLAG, "allow_tls"),
@@ -314,7 +315,7 @@ _ANALYSIS: tuple[_Field | _Shown, ...] = (
     _Shown("StructureAnalysis", lambda a: [code.value for code in a.structure_analysis] or None),
     _Field("IsDowntimed", FLAG, "is_downtimed"),
     _Field("IsReplicasDowntimed", FLAG, "is_replicas_downtimed"),
-    _Field("DowntimeEndTimestamp", TEXT, "downtime_end_timestamp"),
+    _Field("DowntimeEndTimestamp", COMPUTED_TIME, "downtime_end_timestamp"),
     _Field("DowntimeRemainingSeconds", WHOLE, "downtime_remaining_seconds"),
     _Field("IsBinlogServer", FLAG, "is_binlog_server"),
     _Field("PseudoGTIDImmediateTopology", FLAG, "pseudo_gtid_immediate_topology"),

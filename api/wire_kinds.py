@@ -15,6 +15,7 @@ from services.topology.coordinates import BinlogCoordinates
 from services.topology.keys import InstanceKey
 
 __all__ = [
+    "COMPUTED_TIME",
     "COORDINATES",
     "FLAG",
     "KEY",
@@ -198,7 +199,21 @@ def _same(value: Any) -> Any:
     return value
 
 
+_STORED_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)Z")
+_SHOWN_TIME = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)")
+
+
+def _as_computed(time: str) -> str:
+    return _STORED_TIME.sub(r"\1 \2", time)
+
+
+def _as_stored(value: Any) -> str:
+    return _SHOWN_TIME.sub(r"\1T\2Z", _text(value))
+
+
 TEXT = Kind(_same, _text)
+COMPUTED_TIME = Kind(_as_computed, _as_stored)
+"""A time that the reference's backend computes, such as an end: without ``T`` and ``Z`` (http-api.md 6)."""
 WHOLE = Kind(_same, _whole)
 NUMBER = Kind(_same, _number)
 FLAG = Kind(_same, _flag)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from api.wire import analysis_to_wire, key_to_wire
+from api.wire_kinds import COMPUTED_TIME
 from services.analysis import AnalysisCode, ClusterDetails, Emergency, RecoveryKind, ReplicationAnalysis
 from services.config import Settings, cluster_matches
 from services.node_view import NodeIdentity, NodeStatus
@@ -75,7 +76,7 @@ def recovery_to_wire(recovery: Recovery) -> dict[str, Any]:
         "LostReplicas": _keys(recovery.lost_replicas),
         "AllErrors": list(recovery.all_errors) or [""],  # of none, the reference's split makes one
         "RecoveryStartTimestamp": recovery.recovery_start_timestamp,
-        "RecoveryEndTimestamp": _computed(recovery.recovery_end_timestamp),
+        "RecoveryEndTimestamp": COMPUTED_TIME.write(recovery.recovery_end_timestamp),
         "ProcessingNodeHostname": recovery.processing_node_hostname,
         "ProcessingNodeToken": recovery.processing_node_token,
         "Acknowledged": recovery.acknowledged,
@@ -170,11 +171,6 @@ def _node_to_wire(node: NodeIdentity) -> dict[str, Any]:
         "DBBackend": node.db_backend,
         "LastReported": _NEVER,
     }
-
-
-def _computed(time: str) -> str:
-    """The other form of times: those that a query computes have no ``T`` and ``Z`` (6)."""
-    return time.replace("T", " ").removesuffix("Z")
 
 
 def _entry_to_wire(entry: AnalysisEntry) -> dict[str, Any]:

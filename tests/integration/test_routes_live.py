@@ -292,6 +292,7 @@ def test_text_forms(live: Watched) -> None:
 
 
 def test_health(live: Watched) -> None:
+    wait_until(lambda: live.node.leads, 30)
     health = enveloped(live, "health", "HealthStatus")
     status = enveloped(live, "status", "HealthStatus")
     assert health["Healthy"] and health["IsActiveNode"]
@@ -301,6 +302,7 @@ def test_health(live: Watched) -> None:
 
 
 def test_checks(live: Watched) -> None:
+    wait_until(lambda: live.node.leads, 30)
     ok = ("lb-check", "_ping", "leader-check", "leader-check/503", "leader-check/abc", "routed-leader-check")
     for path in ok:
         reply = get(live, path)
@@ -489,7 +491,7 @@ def test_forgetting_and_finding(live: Watched) -> None:
     assert enveloped(live, "forget/{leaf}", "Key") == key(leaf)
     others = [server for server in live.topology.servers if server is not leaf]
     live.node.wait_instances(others)
-    live.node.wait_instances(live.topology.servers)  # its master shows it again
+    live.node.wait_instances(live.topology.servers, 90)  # its master shows it again
     assert client(live, "forget", "-i", str(leaf.key)) == (0, [], "")
     live.node.wait_instances(others)
     assert client(live, "discover", "-i", str(leaf.key)) == (0, [str(leaf.key)], "")

@@ -396,3 +396,11 @@ def test_structure_findings_are_a_list_of_texts() -> None:
     assert wire["Analysis"] == "NoProblem"
     assert wire["StructureAnalysis"] == ["NoWriteableMasterStructureWarning"]
     assert json.loads(dumps(wire)) == wire
+
+
+def test_the_end_of_a_downtime_is_a_computed_time() -> None:
+    """Without ``T`` and ``Z`` (http-api.md 6); what is no time is left as it is. Read back, it is as kept."""
+    wire = instance_to_wire(Instance(key=A, downtime_end_timestamp="2026-11-22T20:46:24Z"))
+    assert wire["DowntimeEndTimestamp"] == "2026-11-22 20:46:24"
+    assert read(DowntimeEndTimestamp="2026-11-22 20:46:24").downtime_end_timestamp == "2026-11-22T20:46:24Z"
+    assert instance_to_wire(Instance(key=A))["DowntimeEndTimestamp"] == ""
