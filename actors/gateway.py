@@ -210,7 +210,9 @@ class GatewayNode:
         self, key: InstanceKey, *, candidate: InstanceKey | None, skip_hooks: bool, caller: str
     ) -> InstanceKey:
         _log.info("recover", instance=str(key), caller=caller, skip_hooks=skip_hooks)
-        promoted: InstanceKey = await self._leader.call("recover", key, candidate, timeout=_RECOVER_SECONDS)
+        promoted: InstanceKey = await self._leader.call(
+            "recover", key, candidate, skip_hooks, timeout=_RECOVER_SECONDS
+        )
         return promoted
 
     async def acknowledge(self, which: RecoveryFilter, *, comment: str, owner: str) -> int:

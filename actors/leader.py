@@ -246,7 +246,7 @@ class LeaderActor:
             raise NotLeaderError(f"this node does not lead; {holder.node_id if holder else 'nobody'} does")
         return self._store, self._coordinator
 
-    async def recover(self, key: InstanceKey, candidate: InstanceKey | None) -> InstanceKey:
+    async def recover(self, key: InstanceKey, candidate: InstanceKey | None, skip_hooks: bool) -> InstanceKey:
         """Recover a failed server because somebody asked. Raises RefusedError."""
         _, coordinator = self._acting()
         view: ClusterView = await self._topology.call("view_of", key, timeout=_PEER_SECONDS)
@@ -254,7 +254,7 @@ class LeaderActor:
         if finding is None:
             raise RefusedError(f"Recovery not attempted: nothing is wrong with {key}", key)
         try:
-            return await coordinator.recover_now(view, finding, candidate or NO_KEY)
+            return await coordinator.recover_now(view, finding, candidate or NO_KEY, skip_hooks=skip_hooks)
         except RecoveryRefusedError as error:
             raise RefusedError(f"Recovery not attempted or not successful: {error}", key) from None
 

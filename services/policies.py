@@ -5,16 +5,17 @@ They know nothing of configuration keys; this is the one place where keys and po
 
 from __future__ import annotations
 
-from services.config import Settings, endpoint_matches
+from services.config import KEYS, Settings, endpoint_matches
 from services.deciding_policies import analysis_policy, tree_policy
 from services.execution.environment import Timing
 from services.mysql.connection import Login, TlsFiles
 from services.mysql.watcher import WatchPolicy
 from services.planning.candidates import PromotionPolicy
+from services.publish.hooks import HookKind, HookPolicy
 from services.registry.registry import RegistryPolicy
 from services.topology.keys import InstanceKey
 
-__all__ = ["login", "promotion_policy", "registry_policy", "timing", "watch_policy"]
+__all__ = ["hook_policy", "login", "promotion_policy", "registry_policy", "timing", "watch_policy"]
 
 
 def login(settings: Settings) -> Login:
@@ -62,6 +63,21 @@ def promotion_policy(settings: Settings) -> PromotionPolicy:
         ignores=_host_filter(settings.PromotionIgnoreHostnameFilters),
         prevent_cross_data_center=settings.PreventCrossDataCenterMasterFailover,
         prevent_cross_region=settings.PreventCrossRegionMasterFailover,
+        fences=bool(settings.FenceProcesses),
+        fence_required=settings.FenceProcessesRequired,
+    )
+
+
+def hook_policy(settings: Settings) -> HookPolicy:
+    values = (getattr(settings, name).reveal() for name, entry in KEYS.items() if entry.is_secret)
+    return HookPolicy(
+        commands={kind: getattr(settings, kind.value) for kind in HookKind},
+        fence_required=settings.FenceProcessesRequired,
+        interpreter=settings.ProcessesShellCommand,
+        seconds=float(settings.HookTimeoutSeconds),
+        asynchronous_seconds=float(settings.HookAsyncTimeoutSeconds),
+        output_bytes=settings.HookOutputBytes,
+        secrets=frozenset(value for value in values if value),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from services.config.errors import UnfitValueError
 from services.config.filters import check_cluster_filter
 from services.config.keys import key
-from services.config.kinds import NATURAL, PATH, POSITIVE, CheckedText, Map, Whole
+from services.config.kinds import FLAG, NATURAL, PATH, POSITIVE, TEXTS, CheckedText, Map, Whole
 from services.config.values import FrozenMap
 
 __all__ = ["OwnKeys"]
@@ -54,6 +54,21 @@ class OwnKeys:
     )
     FenceOldMasterSeconds: int = key(
         NATURAL, 86_400, "how long a deposed master is dialled again in order to make it read-only", unit="s"
+    )
+    FenceProcesses: tuple[str, ...] = key(
+        TEXTS, (), "hooks that fence the failed master: run when all is ready, before the candidate is opened"
+    )
+    FenceProcessesRequired: bool = key(
+        FLAG, True, "a failure of FenceProcesses undoes the recovery; false: it is noted, and goes on"
+    )
+    HookTimeoutSeconds: int = key(
+        POSITIVE, 60, "a hook that takes longer is ended with all its processes, and has failed", unit="s"
+    )
+    HookAsyncTimeoutSeconds: int = key(
+        POSITIVE, 3600, "the same for a hook that ends with `&`, for which nothing waits", unit="s"
+    )
+    HookOutputBytes: int = key(
+        Whole(256, 1_048_576), 4096, "kept of a hook's output: its first and its last half", unit="bytes"
     )
     ProbeActorsMax: int = key(
         POSITIVE,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
+from services.config.hook_commands import HOOK_KEYS, hook_complaints
 from services.config.kinds import shown
 from services.config.settings import Settings
 
@@ -17,6 +18,12 @@ __all__ = ["RULES", "Rule", "adjusted", "remarks"]
 
 _PSEUDO_GTID_PATTERN = "drop view if exists `_pseudo_gtid_`"
 _CONSUL_BATCH = (5, 64)
+_HOOKS_TO_COME = (
+    "PostIntermediateMasterFailoverProcesses",
+    "PreGracefulTakeoverProcesses",
+    "PostGracefulTakeoverProcesses",
+    "PostTakeMasterProcesses",
+)
 
 
 class Rule:
@@ -193,3 +200,14 @@ def remarks(s: Settings, given: Collection[str]) -> Iterator[tuple[str, str]]:
     for key, asked in unsupported:
         if asked:
             yield key, "has no effect: orchestray does not support this; remove it"
+    yield from _hook_remarks(s)
+
+
+def _hook_remarks(s: Settings) -> Iterator[tuple[str, str]]:
+    for key in HOOK_KEYS:
+        for number, command in enumerate(getattr(s, key), 1):
+            for complaint in hook_complaints(command):
+                yield key, f"entry {number}, {shown(command)}: {complaint}"
+    for key in _HOOKS_TO_COME:
+        if getattr(s, key):
+            yield key, "has no effect yet: orchestray does not do what it speaks of"

@@ -11,7 +11,7 @@ from services.execution.errors import MasterAnswersError, NoProgressError, StepF
 from services.mysql.connection import Row
 from services.mysql.dialect import modern_columns
 from services.mysql.errors import ConnectError, LostError, StatementError
-from services.mysql.session import ActingSession, quoted_host
+from services.mysql.session import ActingSession, MandateOverError, quoted_host
 from services.planning.plan import SemiSync, Step, StepKind
 from services.topology.gtid import GtidSet
 from services.topology.instance import Instance
@@ -197,6 +197,14 @@ async def apply_semi_sync_source(
     return "the semi-sync source plugin is not loaded there"
 
 
+async def fence_processes(step: Step, env: Environment) -> None:
+    if env.mandate.remaining_seconds() <= 0:
+        raise MandateOverError(f"{step.title}: the right to act has ended (term {env.mandate.term})")
+    failure = await env.fence(step.instance, step.source) if env.fence is not None else ""
+    if failure:
+        raise StepFailedError(step, failure)
+
+
 async def depose(step: Step, env: Environment) -> None:
     await env.depose(step.instance, step.source)
 
@@ -311,6 +319,7 @@ ACTIONS: dict[StepKind, Action] = {
     StepKind.COVER: cover,
     StepKind.DIAL_OLD_MASTER: dial_old_master,
     StepKind.SEMI_SYNC_SOURCE: semi_sync_source,
+    StepKind.FENCE: fence_processes,
     StepKind.DEPOSE: depose,
     StepKind.OPEN: open_for_writes,
     StepKind.FORGET_SOURCE: forget_source,

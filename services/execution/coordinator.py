@@ -19,14 +19,16 @@ import structlog
 
 from services.analysis import ReplicationAnalysis
 from services.config import Settings
-from services.execution.dead_master import DeadMasterRecovery, last_seen
+from services.execution.dead_master import DeadMasterRecovery, hook_facts, last_seen
 from services.execution.dead_master import Outcome as Result
 from services.execution.environment import Environment, Sessions
 from services.execution.errors import ExecutionError
 from services.execution.gates import ClusterView, Gates
-from services.execution.store_journal import StoreJournal
+from services.execution.recovery_hooks import HooksOfRecovery, RecoveryHooks, facts_of
+from services.execution.store_journal import StoreJournal, say_after_the_end
 from services.mysql.session import Mandate, MandateOverError
-from services.policies import login, promotion_policy, timing
+from services.policies import hook_policy, login, promotion_policy, timing
+from services.publish.hooks import HookRunner
 from services.store.errors import ClusterBlockedError, ClusterBusyError, StoreError
 from services.store.recoveries import Outcome
 from services.store.store import Store
@@ -87,6 +89,8 @@ class Coordinator:
         self._announced: dict[InstanceKey, str] = {}
         self._elected_at = time.monotonic()
         self._background: set[asyncio.Task[None]] = set()
+        runner = HookRunner(lambda: hook_policy(settings()))
+        self._hooks = RecoveryHooks(store, runner, observer.event)
 
     @property
     def busy_clusters(self) -> frozenset[str]:
@@ -109,14 +113,18 @@ class Coordinator:
                 _log.debug("not recovering", cluster=view.cluster.name, reason=reason)
             else:
                 self._start(view, finding, automatic=True)
-            if self._announced.get(finding.analyzed_instance_key) != finding.analysis:
-                self._announced[finding.analyzed_instance_key] = finding.analysis
-                self._in_background(self._detected(view, finding))
+            if not finding.skippable_due_to_downtime:
+                self._announce(view, finding)
         failing = {finding.analyzed_instance_key for finding in view.findings if finding.actionable}
         well = {instance.key for instance in view.instances} - failing
         self._gates.well(well)
         for key in well:
             self._announced.pop(key, None)
+
+    def _announce(self, view: ClusterView, finding: ReplicationAnalysis, *, skip_hooks: bool = False) -> None:
+        if self._announced.get(finding.analyzed_instance_key) != finding.analysis:
+            self._announced[finding.analyzed_instance_key] = finding.analysis
+            self._in_background(self._detected(view, finding, skip_hooks=skip_hooks))
 
     def _start(
         self,
@@ -125,9 +133,10 @@ class Coordinator:
         *,
         automatic: bool,
         designated: InstanceKey = NO_KEY,
+        skip_hooks: bool = False,
     ) -> asyncio.Task[InstanceKey]:
         cluster_id = view.cluster.id
-        task = asyncio.ensure_future(self._recover(view, finding, automatic, designated))
+        task = asyncio.ensure_future(self._recover(view, finding, automatic, designated, skip_hooks))
         self._running[cluster_id] = task
 
         def ended(done: asyncio.Task[InstanceKey]) -> None:
@@ -140,11 +149,17 @@ class Coordinator:
         return task
 
     async def recover_now(
-        self, view: ClusterView, finding: ReplicationAnalysis, designated: InstanceKey = NO_KEY
+        self,
+        view: ClusterView,
+        finding: ReplicationAnalysis,
+        designated: InstanceKey = NO_KEY,
+        *,
+        skip_hooks: bool = False,
     ) -> InstanceKey:
         """Recover because somebody asked: without the gates that hold automatic recoveries back.
 
-        Returns who was promoted. Raises RecoveryRefusedError.
+        With ``skip_hooks`` no hook is run but a fencing that is required. Returns who was promoted. Raises
+        RecoveryRefusedError.
         """
         cluster = view.cluster
         if self._mandate() is None:
@@ -161,18 +176,22 @@ class Coordinator:
             raise RecoveryRefusedError(f"nobody has looked at {unread} yet: ask again in some seconds")
         running = self._running.get(cluster.id)
         if running is None:
-            running = self._start(view, finding, automatic=False, designated=designated)
+            running = self._start(
+                view, finding, automatic=False, designated=designated, skip_hooks=skip_hooks
+            )
+            self._announce(view, finding, skip_hooks=skip_hooks)
         try:
             return await asyncio.shield(running)
         except (ExecutionError, MandateOverError, StoreError) as error:
             interrupted = f"it was interrupted, and is completed or undone as soon as may be: {error}"
             raise RecoveryRefusedError(interrupted) from None
 
-    async def _detected(self, view: ClusterView, finding: ReplicationAnalysis) -> None:
+    async def _detected(self, view: ClusterView, finding: ReplicationAnalysis, *, skip_hooks: bool) -> None:
         settings = self._settings()
         at = utc_now()
-        # What is urgent has the store to itself meanwhile.
-        await asyncio.sleep(_DETECTION_SECONDS)
+        is_told = self._hooks.detection_is_told and not skip_hooks
+        if not is_told:  # what is urgent has the store to itself meanwhile
+            await asyncio.sleep(_DETECTION_SECONDS)
         detection = FailureDetection(
             analysis_entry=_entry(view, finding),
             is_actionable=finding.actionable,
@@ -181,10 +200,21 @@ class Coordinator:
             processing_node_token=self._token,
         )
         period = settings.FailureDetectionPeriodBlockMinutes * 60.0
-        await self._store.detections.register(detection, active_seconds=period)
+        try:
+            registered = await self._store.detections.register(detection, active_seconds=period)
+        except StoreError:
+            self._announced.pop(finding.analyzed_instance_key, None)  # the next look tries again
+            raise
+        if registered.is_new and is_told:
+            await self._hooks.tell_detection(facts_of(view, finding, hostname=self._hostname))
 
     async def _recover(
-        self, view: ClusterView, finding: ReplicationAnalysis, automatic: bool, designated: InstanceKey
+        self,
+        view: ClusterView,
+        finding: ReplicationAnalysis,
+        automatic: bool,
+        designated: InstanceKey,
+        skip_hooks: bool,
     ) -> InstanceKey:
         mandate, cluster = self._mandate(), view.cluster
         failed = view.instance(finding.analyzed_instance_key) or Instance(key=finding.analyzed_instance_key)
@@ -203,16 +233,24 @@ class Coordinator:
         self._observer.event("recovery", f"{finding.analysis} of {key}: recovering", key, name)
         journal = StoreJournal(self._store, recovery.uid)
         env = self._environment(recovery, mandate, journal, failed, sessions)
+        facts = facts_of(view, finding, uid=recovery.uid, hostname=self._hostname)
+        hooks = self._hooks.of(facts, env, skipped=skip_hooks)
+        env = replace(env, fence=hooks.fence, hook_facts=hooks.facts_text)
         for reason in finding.reasons:
             await journal.say(f"{finding.analysis}: {reason}")
-        policy = replace(promotion_policy(self._settings()), designated=designated)
+        policy = promotion_policy(self._settings())
+        policy = replace(policy, designated=designated, fences=hooks.fences)
         began = time.monotonic()
         try:
             await opening
             await self._settle(failed)
-            work = DeadMasterRecovery(env, cluster.id, key)
-            result = await work.run(failed, view.replicas_of(key), policy)
-            await self._resolve(recovery, result, mandate, journal, began)
+            vetoed = await hooks.before_failover(key)
+            if vetoed:
+                result = Result(errors=(vetoed,))
+            else:
+                work = DeadMasterRecovery(env, cluster.id, key)
+                result = await work.run(failed, view.replicas_of(key), policy)
+            await self._resolve(recovery, result, mandate, journal, began=began, hooks=hooks)
             if result.refusal is not None:
                 self._gates.refused(view)
         finally:
@@ -290,7 +328,14 @@ class Coordinator:
             await asyncio.sleep(left)
 
     async def _resolve(
-        self, recovery: Recovery, result: Result, mandate: Mandate, journal: StoreJournal, began: float
+        self,
+        recovery: Recovery,
+        result: Result,
+        mandate: Mandate,
+        journal: StoreJournal,
+        *,
+        began: float,
+        hooks: HooksOfRecovery | None,
     ) -> None:
         settings, entry = self._settings(), recovery.analysis_entry
         outcome = Outcome(
@@ -311,6 +356,9 @@ class Coordinator:
         else:
             message = f"nobody was promoted in place of {key}: {'; '.join(result.errors)}"
         await journal.say(message)
+        facts = await hooks.facts_after(result) if hooks is not None else None
+        if facts is not None:
+            await self._hooks.intend(recovery, facts, mandate.term)
         await self._store.recoveries.resolve(
             recovery.uid,
             outcome,
@@ -327,6 +375,8 @@ class Coordinator:
             self._gates.failed(entry.cluster_id)
         self._observer.event("recovery", message, key, entry.cluster_name)
         self._observer.changed((key, *entry.replicas))
+        if facts is not None:
+            self._hooks.start(recovery, facts, mandate.term, journal.say)
 
     async def _downtime(self, keys: list[InstanceKey]) -> None:
         now = utc_now()
@@ -347,9 +397,11 @@ class Coordinator:
 
     async def resume_open(self) -> None:
         """Complete or void what an earlier term, or an interruption, left open. Called again and again."""
-        if self._mandate() is None:
+        mandate = self._mandate()
+        if mandate is None:
             return
         await self.synchronise()
+        await self._hooks.catch_up(mandate.term, partial(say_after_the_end, self._store))
         for found in await self._store.journal.open_recoveries():
             cluster_id = found.recovery.analysis_entry.cluster_id
             if cluster_id in self._running or self._gates.must_wait(cluster_id):
@@ -382,7 +434,8 @@ class Coordinator:
             await journal.say(f"taken up by term {mandate.term}; it was begun by term {recovery.term}")
             work = DeadMasterRecovery(env, recovery.analysis_entry.cluster_id, key)
             result = await work.resume(found.journal)
-            await self._resolve(recovery, result, mandate, journal, began)
+            hooks = self._hooks.resumed(hook_facts(found.journal), env)
+            await self._resolve(recovery, result, mandate, journal, began=began, hooks=hooks)
         finally:
             await env.sessions.close()
             await journal.close()
@@ -397,6 +450,7 @@ class Coordinator:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=2.0)
+        await self._hooks.stop()
 
     def _in_background(self, work: Coroutine[object, object, None]) -> None:
         async def guarded() -> None:

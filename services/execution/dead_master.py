@@ -29,7 +29,7 @@ from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import JournalEntry, JournalPhase
 
-__all__ = ["PLAN_KIND", "DeadMasterRecovery", "Outcome", "last_seen"]
+__all__ = ["PLAN_KIND", "DeadMasterRecovery", "Outcome", "hook_facts", "last_seen"]
 
 PLAN_KIND = "plan"
 """Kind of the journal entries that carry a plan as JSON; their step number is the plan's first step."""
@@ -200,7 +200,7 @@ class DeadMasterRecovery:
         opening = next(step.stage for step in plan.steps if step.kind is StepKind.OPEN)
         self._touched += [step for step in plan.steps if step.stage < opening]
         try:
-            await self._executor.run([step for step in plan.steps if step.stage <= opening])
+            unfenced = await self._executor.run([step for step in plan.steps if step.stage <= opening])
         except StepFailedError as error:
             if error.step.kind is not StepKind.OPEN:
                 raise
@@ -208,9 +208,10 @@ class DeadMasterRecovery:
             unknown = f"whether {plan.candidate} is open is not known: {error}"
             raise RecoveryInterruptedError(unknown) from None
         await self._env.journal.say(f"{plan.candidate} is open for writes")
-        return await self._complete(
-            plan.candidate, [step for step in plan.steps if step.stage > opening], dict(plan.lost)
-        )
+        rest = [step for step in plan.steps if step.stage > opening]
+        outcome = await self._complete(plan.candidate, rest, dict(plan.lost))
+        not_fenced = tuple(f"{key} was not fenced: {why}" for key, why in unfenced.items())
+        return replace(outcome, errors=(*not_fenced, *outcome.errors))
 
     async def _complete(
         self, successor: InstanceKey, rest: Sequence[Step], lost: dict[InstanceKey, str]
@@ -259,6 +260,7 @@ class DeadMasterRecovery:
             "before": json.loads(before_to(before)),
             "lost": {str(key): why for key, why in plan.lost.items()},
             "executed": executed,
+            "hooks": self._env.hook_facts,
         }
         entry = JournalEntry(
             recovery_uid=self._env.recovery_uid,
@@ -278,3 +280,9 @@ def last_seen(failed: InstanceKey, entries: Sequence[JournalEntry]) -> Instance:
     plans = [json.loads(entry.detail) for entry in entries if entry.kind == PLAN_KIND]
     executed = next((str(plan["executed"]) for plan in plans if plan["executed"]), "")
     return Instance(key=failed, executed_gtid_set=executed)
+
+
+def hook_facts(entries: Sequence[JournalEntry]) -> str:
+    """What its hooks are told, as the journal remembers it; "" if it runs none or had not begun to act."""
+    plans = [json.loads(entry.detail) for entry in entries if entry.kind == PLAN_KIND]
+    return next((str(plan["hooks"]) for plan in plans if plan.get("hooks")), "")

@@ -108,6 +108,10 @@ class Environment:
     before: dict[InstanceKey, Instance] = field(default_factory=dict)
     """Servers as they were before the recovery touched them: what an abort restores."""
     timing: Timing = Timing()
+    fence: Callable[[InstanceKey, InstanceKey], Awaitable[str]] | None = None
+    """Runs FenceProcesses for (failed, candidate); gives why they failed, "" if they did not."""
+    hook_facts: str = ""
+    """What the hooks of this recovery are told, for a later term; "" if it is to run none."""
 
     async def remember(self, before: Instance, step: Step) -> None:
         """Durably, before ``step`` changes a server that the plan did not expect to find alive."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -13,12 +13,30 @@ from services.store.store import Store
 from services.store.times import utc_now
 from services.topology.records import JournalEntry
 
-__all__ = ["StoreJournal"]
+__all__ = ["StoreJournal", "say_after_the_end"]
 
 _WAITING_LINES = 1000
 _GATHER_SECONDS = 0.25
 _CLOSE_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
+
+
+async def _add_lines(store: Store, uid: str, lines: list[tuple[str, str]]) -> None:
+    try:
+        if lines:
+            await store.journal.add_steps(uid, lines)
+    except StoreError as error:
+        _log.warning("audit lines not kept", uid=uid[:24], lines=lines, reason=str(error))
+
+
+def say_after_the_end(store: Store, uid: str) -> Callable[[str], Awaitable[None]]:
+    """``StoreJournal.say`` for a recovery that has ended: each line is written at once."""
+
+    async def say(message: str) -> None:
+        _log.info("recovery", uid=uid[:24], step=message)
+        await _add_lines(store, uid, [(utc_now(), message)])
+
+    return say
 
 
 class StoreJournal:
@@ -35,6 +53,9 @@ class StoreJournal:
         await self._store.journal.write(*entries)
 
     async def say(self, message: str) -> None:
+        if self._closing.is_set():  # a hook that ends after the recovery
+            await say_after_the_end(self._store, self._uid)(message)
+            return
         _log.info("recovery", uid=self._uid[:24], step=message)
         with contextlib.suppress(asyncio.QueueFull):
             self._lines.put_nowait((utc_now(), message))
@@ -50,11 +71,7 @@ class StoreJournal:
                 waiting.append(self._lines.get_nowait())
             ended = None in waiting
             lines = [line for line in waiting if line is not None]
-            try:
-                if lines:
-                    await self._store.journal.add_steps(self._uid, lines)
-            except StoreError as error:
-                _log.warning("audit lines not kept", uid=self._uid[:24], lines=lines, reason=str(error))
+            await _add_lines(self._store, self._uid, lines)
 
     async def close(self) -> None:
         """Wait until what was said is kept, for a bounded time."""

@@ -37,6 +37,9 @@ class PromotionPolicy:
     """Replicas that were seen not to execute what they retrieved (rule 1)."""
     unfit: Mapping[InstanceKey, str] = field(default_factory=dict)
     """Replicas that were tried and could not be prepared, and why."""
+    fences: bool = False
+    """There are programs that fence the failed master (``FenceProcesses``)."""
+    fence_required: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,7 @@ def plan_promotion(frozen: Frozen, policy: PromotionPolicy, *, first_step: int =
         unproven = _may_still_acknowledge(frozen)
         if unproven:
             return Refusal(rule="rule 3", reason=unproven, ranking=ranking, loss=loss)
-    return _promotion(frozen, candidates, chosen, ranking, first_step)
+    return _promotion(frozen, candidates, chosen, ranking, first_step=first_step, policy=policy)
 
 
 def _unfit(frozen: Frozen) -> Refusal | None:
@@ -140,7 +140,9 @@ def _promotion(
     candidates: Sequence[Candidate],
     chosen: Candidate,
     ranking: tuple[Ranked, ...],
+    *,
     first_step: int,
+    policy: PromotionPolicy,
 ) -> Plan:
     numbers, stages = count(first_step), count(2)
     steps: list[Step] = []
@@ -178,6 +180,17 @@ def _promotion(
             f"time-out {semi_sync.timeout_ms} ms (rule 11)"
         )
         add(stage, StepKind.SEMI_SYNC_SOURCE, key, what, semi_sync=semi_sync, undo="switch it off")
+    if policy.fences:
+        what = f"run FenceProcesses, {'which must succeed' if policy.fence_required else 'best effort'}"
+        add(
+            next(stages), StepKind.FENCE, frozen.failed.key, what, source=key,
+            required=policy.fence_required,
+        )  # fmt: skip
+        what = "dial it again: fencing may have taken long, or done nothing (rule 12)"
+        add(
+            next(stages), StepKind.DIAL_OLD_MASTER, frozen.failed.key, what, gtid_set=str(has),
+            undo="open it again",
+        )  # fmt: skip
     add(next(stages), StepKind.OPEN, key, "open for writes")
     stage = next(stages)
     add(stage, StepKind.DEPOSE, frozen.failed.key, "remember it as deposed (rule 12)", source=key)

@@ -19,6 +19,7 @@ class StepKind(str, Enum):
     COVER = "cover"
     DIAL_OLD_MASTER = "dial-old-master"
     SEMI_SYNC_SOURCE = "semi-sync-source"
+    FENCE = "fence"
     DEPOSE = "depose"
     OPEN = "open"
     FORGET_SOURCE = "forget-source"
@@ -44,7 +45,7 @@ class Step:
     stage: int
     kind: StepKind
     instance: InstanceKey
-    source: InstanceKey = NO_KEY  # COVER, REPOINT: whom to replicate from
+    source: InstanceKey = NO_KEY  # COVER, REPOINT: whom to replicate from; FENCE: the candidate
     gtid_set: str = ""
     """DRAIN, COVER: what must have been executed afterwards; DIAL_OLD_MASTER: what the candidate has then."""
     semi_sync: SemiSync | None = None  # SEMI_SYNC_SOURCE

@@ -115,6 +115,28 @@ class JournalStore:
 
         return await self._database.read(work)
 
+    async def unfinished(self, kind: str) -> tuple[OpenRecovery, ...]:
+        """Recoveries that have ended and whose journal has an intent of this kind without an outcome.
+
+        Oldest first, each with its entries of this kind only.
+        """
+        journal = RECOVERY_JOURNAL
+        ended = RECOVERIES.c.active_slot.is_(None)
+
+        def work(connection: Connection) -> tuple[OpenRecovery, ...]:
+            of_kind = select(journal).where(journal.c.kind == kind).order_by(journal.c.id)
+            entries: defaultdict[str, list[JournalEntry]] = defaultdict(list)
+            for row in connection.execute(of_kind):
+                entries[row.recovery_uid].append(_entry(row))
+            uids = [uid for uid, of_one in entries.items() if of_one[-1].phase is JournalPhase.INTENT]
+            recoveries = select(RECOVERIES).where(ended, RECOVERIES.c.uid.in_(uids)).order_by(RECOVERIES.c.id)
+            return tuple(
+                OpenRecovery(recovery_of(row, row.started_at), tuple(entries[row.uid]))
+                for row in connection.execute(recoveries)
+            )
+
+        return await self._database.read(work)
+
 
 def append_in(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     try:
