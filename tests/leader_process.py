@@ -6,7 +6,7 @@ JSON.
 
 Where it ends itself is a point of its way: ``write:3`` is the third write of a recovery to the store (its
 registration apart), ``statement:START REPLICA`` the first statement to a server in which this stands; each
-with ``before`` or ``after``.
+``resolve`` the end of the recovery; each with ``before`` or ``after``.
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ class Order:
     ends_at: str = ""
     when: str = "before"
     ending: signal.Signals = signal.SIGKILL
+    settings: tuple[tuple[str, object], ...] = ()
+    lives_until: Path | None = None
+    """It does not end by itself before there is such a file, and its hooks have ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,7 @@ def settings_of(order: Order) -> Settings:
         "MySQLTopologyUser": order.login.user,
         "MySQLTopologyPassword": order.login.password,
         "ReasonableReplicationLagSeconds": 1,
+        **dict(order.settings),
     }
     return settings_for_demo(order.database, overrides=account).settings
 
@@ -178,6 +182,10 @@ def end_at(order: Order, store: Store) -> None:
         writes = ((store.journal, "write"), (store.clusters, "promote"), (store.recoveries, "resolve"))
         for part, name in writes:
             setattr(part, name, around(getattr(part, name), is_nth))
+    elif what == "resolve":
+        store.recoveries.resolve = around(  # type: ignore[method-assign]
+            store.recoveries.resolve, lambda *_, **__: True
+        )
     elif what == "statement":
 
         def is_first_such(_session: ActingSession, sql: str, *_: Any) -> bool:
@@ -209,6 +217,9 @@ async def lead(order: Order) -> Report:
             await coordinator.recover_now(view, finding)
     except (RecoveryRefusedError, TimeoutError) as failure:
         error = str(failure)
+    if order.lives_until is not None:
+        await wait_until_async(order.lives_until.exists, 20, f"{order.lives_until} is there")
+        await wait_until_async(lambda: not coordinator._hooks._running, 20, "the hooks have ended")
     report = Report(
         term=held.term,
         master=str(await _master(store)),

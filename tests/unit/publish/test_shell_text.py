@@ -16,7 +16,7 @@ HOSTILE = (
     '"; touch x; "',
     "$(touch x)",
     "`touch x`",
-    "a\ntouch x\n",
+    "a\ntouch x\nb",
     "\\",
     "'\"'\"'; touch x #",
     "x) touch x ;; (",
@@ -71,23 +71,22 @@ def assert_nothing_was_executed(folder: Path) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("context", CONTEXTS)
-@pytest.mark.parametrize("value", HOSTILE)
-def test_a_hostile_value_arrives_as_it_is(value: str, context: str, shell: str, tmp_path: Path) -> None:
-    done = run(context, value, shell, tmp_path)
-    assert_nothing_was_executed(tmp_path)
-    assert done.stderr == b""
-    out = (tmp_path / "out").read_text()
-    assert out.removesuffix("\n").removesuffix("\n.").removesuffix(".") == value.removesuffix("\n")
+def test_a_hostile_value_arrives_as_it_is(context: str, shell: str, tmp_path: Path) -> None:
+    for value in HOSTILE:
+        done = run(context, value, shell, tmp_path)
+        assert_nothing_was_executed(tmp_path)
+        assert done.stderr == b"", value
+        assert (tmp_path / "out").read_text().removesuffix("\n").removesuffix(".") == value
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("context", AWKWARD)
-@pytest.mark.parametrize("value", HOSTILE)
 def test_where_the_quoting_is_hard_to_read_nothing_is_executed(
-    value: str, context: str, shell: str, tmp_path: Path
+    context: str, shell: str, tmp_path: Path
 ) -> None:
-    run(context, value, shell, tmp_path)
-    assert_nothing_was_executed(tmp_path)
+    for value in HOSTILE:
+        run(context, value, shell, tmp_path)
+        assert_nothing_was_executed(tmp_path)
 
 
 @pytest.mark.parametrize(
