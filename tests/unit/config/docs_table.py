@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,9 +21,7 @@ def table() -> str:
     lines = ["| Key | Type | Default | Unit | Takes effect | Meaning |", "|---|---|---|---|---|---|"]
     for key in OWN_KEYS:
         effect = "restart" if key.restart else "reload"
-        default = {str: f'"{key.default}"'}.get(type(key.default), repr(key.default))
-        if isinstance(key.default, Mapping):
-            default = "{}"
+        default = json.dumps(dict(key.default) if isinstance(key.default, Mapping) else key.default)
         lines.append(
             f"| `{key.name}` | {key.kind.label} | {default} | {key.unit} | {effect} | {key.meaning} |"
         )

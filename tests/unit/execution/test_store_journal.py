@@ -82,3 +82,12 @@ async def test_a_term_that_is_over_writes_nothing(store: Store) -> None:
         await journal.write([entry(1, term=1)])
     assert await store.journal.entries(UID) == ()
     await journal.close()
+
+
+async def test_what_is_said_after_the_end_is_kept_too(store: Store) -> None:
+    """A hook that nobody waits for ends when it ends."""
+    journal = StoreJournal(store, UID)
+    await journal.say("in time")
+    await journal.close()
+    await journal.say("late")
+    assert [step.message for step in await store.journal.steps(UID)] == ["in time", "late"]

@@ -112,3 +112,21 @@ async def test_what_belongs_to_no_recovery_is_refused(store: Store) -> None:
         await store.journal.add_step("9:z", "step", at=T0)
     with pytest.raises(UnknownRecoveryError):
         await store.journal.write(line("9:z"))
+
+
+async def test_what_was_to_follow_an_ended_recovery_is_found_until_it_is_done(store: Store) -> None:
+    hooks = replace(line(), kind="post-hooks")
+    ends = Outcome(is_successful=False)
+    for uid in ("1:a", "2:b", "3:c"):
+        await store.recoveries.register(recovery(uid, about=entry(cluster_id=uid)))
+        await store.journal.write(line(uid), replace(hooks, recovery_uid=uid, detail=f"of {uid}"))
+    assert await store.journal.unfinished("post-hooks") == (), "none has ended"
+    for uid in ("1:a", "2:b"):
+        await store.recoveries.resolve(uid, ends, at=T0, term=1, block_seconds=1)
+    found = await store.journal.unfinished("post-hooks")
+    assert [(one.recovery.uid, [e.detail for e in one.journal]) for one in found] == [
+        ("1:a", ["of 1:a"]),
+        ("2:b", ["of 2:b"]),
+    ]
+    await store.journal.write(replace(hooks, recovery_uid="1:a", phase=JournalPhase.DONE))
+    assert [one.recovery.uid for one in await store.journal.unfinished("post-hooks")] == ["2:b"]
