@@ -35,7 +35,7 @@ def test_the_hooks_of_a_live_node(make_node: MakeNode, make_topology: MakeTopolo
     node.start()
     assert "PreFailoverProcesses: entry 2" in node.said
     assert "{notAPlaceholder} is not a placeholder" in node.said
-    node.wait_settled(topology.master, topology.replicas)
+    node.wait_settled(topology.master, topology.replicas, 90)
     topology.master.kill()
 
     def now() -> str | None:

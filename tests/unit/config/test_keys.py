@@ -42,6 +42,11 @@ OWN_DEFAULTS = {
     "SetupName": "orchestray",
     "FenceOldMasterSeconds": 86400,
     "RestartLeaderAfterSeconds": 5,
+    "FenceProcesses": (),
+    "FenceProcessesRequired": True,
+    "HookTimeoutSeconds": 60,
+    "HookAsyncTimeoutSeconds": 3600,
+    "HookOutputBytes": 4096,
 }
 
 
@@ -74,7 +79,7 @@ def test_a_key_of_ours_has_its_default_and_a_meaning(name: str, default: object)
     (key,) = (key for key in OWN_KEYS if key.name == name)
     assert getattr(Settings(), name) == key.default == default
     assert key.meaning
-    assert key.unit or not isinstance(default, int)
+    assert key.unit or not isinstance(default, int) or isinstance(default, bool)
 
 
 @pytest.mark.parametrize(("name", "kind", "default"), REFERENCE_KEYS)
