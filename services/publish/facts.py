@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 __all__ = ["HookFacts", "facts_from_json", "facts_to_json"]
 
@@ -77,7 +77,7 @@ def _flag(value: bool) -> str:
 
 def facts_to_json(facts: HookFacts) -> str:
     """For the journal."""
-    return json.dumps(asdict(facts))
+    return json.dumps({entry.name: getattr(facts, entry.name) for entry in fields(facts)})
 
 
 def facts_from_json(text: str) -> HookFacts:
