@@ -17,8 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import structlog
-
 from services.analysis import ReplicationAnalysis
 from services.execution.dead_master import Outcome
 from services.execution.environment import Environment
@@ -44,7 +42,6 @@ _STALE_SECONDS = 1.0
 """Hooks before a failover that took longer: the master is dialled, for it may be back."""
 _CATCH_UP_SECONDS = 3600.0
 """What should have run longer ago than this is not run any more: the world has gone on."""
-_log = structlog.get_logger(__name__)
 
 Event = Callable[[str, str, InstanceKey, str], None]
 
@@ -172,17 +169,16 @@ class RecoveryHooks:
         return self.of(facts_from_json(facts_text), env, skipped=False) if facts_text else None
 
     async def tell_detection(self, facts: HookFacts) -> None:
-        """Run those of a detection. Their steps go to the general audit, for no recovery may ever follow."""
+        """Run those of a detection. No recovery may ever follow: their steps are events, and in the audit."""
         key = InstanceKey(facts.failed_host, facts.failed_port)
 
         async def say(message: str) -> None:
-            _log.info("detection", instance=str(key), step=message)
+            self._event("hook", message.partition("\n")[0], key, facts.failure_cluster)
             entry = AuditEntry(at=utc_now(), type="on-failure-detection", instance=key, message=message)
             with contextlib.suppress(StoreError):
                 await self._store.audit.add(entry)
 
-        failures = await self._runner.run(HookKind.DETECTION, facts, say, to_the_end=False)
-        self._tell(failures, facts)
+        await self._runner.run(HookKind.DETECTION, facts, say, to_the_end=False)
 
     async def intend(self, recovery: Recovery, facts: HookFacts, term: int) -> None:
         """Durably: the hooks after this recovery are to be run. Raises StoreError."""

@@ -126,6 +126,9 @@ async def run_shell_text(
 async def _run(
     interpreter: str, script: Path, environment: Mapping[str, str], seconds: float, output: _Output
 ) -> str:
+    # A child inherits what is blocked here, and Ray blocks SIGINT in the thread of an actor's event loop. To
+    # unblock it changes nothing for us: Python handles signals in the main thread, whichever receives them.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     process = await asyncio.create_subprocess_exec(
         interpreter,
         str(script),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,13 @@ async def test_no_script_is_left_behind(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     await run("ls $0", "exit 1", "sleep 300", seconds=0.2)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_signal_that_is_blocked_here_is_not_blocked_there() -> None:
+    """As SIGINT is in a Ray actor: what a hook starts could never be interrupted."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        _, said = await run("grep SigBlk /proc/self/status")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert said[1].endswith("0000000000000000")
