@@ -30,6 +30,7 @@ _RAY_SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # when we are gone, so is the head, at once
+    "RAY_worker_niceness": "0",  # with Ray's 15 the actors starve where failures happen: on busy hosts
     "RAY_worker_maximum_startup_concurrency": "4",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
