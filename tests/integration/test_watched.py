@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -43,6 +44,13 @@ def test_from_a_leaf_every_server_at_any_depth_is_found(watched: Watched) -> Non
     assert depths[str(topology.master.key)] == 0
     assert {depths[str(server.key)] for server in topology.replicas} == {1}
     assert depths[str(topology.below[0].key)] == 2
+
+
+@pytest.mark.parametrize("kind", ["leader", "topology", "gateway", "probe"])
+def test_actors_run_before_others_no_less_than_the_service_itself(watched: Watched, kind: str) -> None:
+    """Ray's own default for workers is a niceness of 15."""
+    ours = os.getpriority(os.PRIO_PROCESS, watched.node.pid)
+    assert {os.getpriority(os.PRIO_PROCESS, each.pid) for each in watched.node.actors(kind)} == {ours}
 
 
 def test_the_dashboard_names_the_probe_of_every_server(watched: Watched) -> None:
