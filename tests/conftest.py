@@ -6,15 +6,18 @@ killed pytest leaves none; its folders are removed by the next run.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from services.sandbox.binaries import Mysqld, find_mysqld
+from services.sandbox.binaries import Mysqld, find_mariadbd, find_mysqld
+from services.sandbox.errors import BinaryNotFoundError
 from services.sandbox.topology import MySQLTopology, TopologySpec
 from tests.servers import Stage, StandaloneServer, remove_folders_of_killed_runs
 
-_STAGE = pytest.StashKey[Stage]()
+_STAGES = pytest.StashKey[list[Stage]]()
 
 
 MakeTopology = Callable[..., MySQLTopology]
@@ -39,11 +42,46 @@ def mysql_server(mysqld: Mysqld) -> Iterator[StandaloneServer]:
         stage.clear()
 
 
+@pytest.fixture(scope="session")
+def mariadbd() -> Mysqld:
+    """MariaDB's server program. Tests that want it are skipped where it is not; in CI that is a failure."""
+    remove_folders_of_killed_runs()
+    try:
+        return find_mariadbd()
+    except BinaryNotFoundError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(mariadbd: Mysqld) -> Iterator[StandaloneServer]:
+    """As ``mysql_server``."""
+    stage = Stage(mariadbd)
+    try:
+        yield stage.server()
+    finally:
+        stage.clear()
+
+
 @pytest.fixture
 def stage(mysqld: Mysqld, request: pytest.FixtureRequest) -> Iterator[Stage]:
     """Servers and topologies of one test: ``stage.server(options)``, ``stage.topology(spec)``."""
+    with _staged(mysqld, request) as stage:
+        yield stage
+
+
+@pytest.fixture
+def mariadb_stage(mariadbd: Mysqld, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """As ``stage``."""
+    with _staged(mariadbd, request) as stage:
+        yield stage
+
+
+@contextmanager
+def _staged(mysqld: Mysqld, request: pytest.FixtureRequest) -> Iterator[Stage]:
     stage = Stage(mysqld)
-    request.node.stash[_STAGE] = stage
+    request.node.stash.setdefault(_STAGES, []).append(stage)
     try:
         yield stage
     finally:
@@ -61,12 +99,18 @@ def make_topology(stage: Stage) -> MakeTopology:
     return lambda **spec: stage.topology(TopologySpec(**{"semi_sync": "lossless", **spec}))
 
 
+@pytest.fixture
+def make_mariadb_topology(mariadb_stage: Stage) -> MakeTopology:
+    """As ``make_topology``."""
+    return lambda **spec: mariadb_stage.topology(TopologySpec(**{"semi_sync": "lossless", **spec}))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    stage = item.stash.get(_STAGE, None)
-    if report.failed and stage is not None:
-        report.sections.append(("error logs of the servers", stage.error_logs()))
+    if report.failed:
+        for stage in item.stash.get(_STAGES, []):
+            report.sections.append(("error logs of the servers", stage.error_logs()))
     return report

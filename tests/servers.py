@@ -178,7 +178,7 @@ class StandaloneServer(MySQLServer):
 
 @dataclass(frozen=True, slots=True)
 class LoggedStatement:
-    """One entry of a server's general log: when (UTC text), by which connection, what."""
+    """One entry of a server's general log: when (text: MySQL in UTC, MariaDB in whole seconds), who, what."""
 
     time: str
     connection_id: int
@@ -186,7 +186,10 @@ class LoggedStatement:
     text: str
 
 
-_ENTRY = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:.]+Z)\t\s*(\d+) (\w[\w ]*?)(?:\t(.*))?$")
+_ENTRY = re.compile(
+    r"^(\d{4}-\d\d-\d\dT[\d:.]+Z|\d{6} [ \d]\d:\d\d:\d\d|\t)\t\s*(\d+) (\w[\w ]*?)(?:\t(.*))?$"
+)
+"""MariaDB writes the time only where it differs from that of the entry before."""
 
 
 def start_general_log(server: MySQLServer) -> None:
@@ -207,7 +210,8 @@ def general_log(server: MySQLServer, containing: str = "") -> list[LoggedStateme
     for line in server.general_log_file.read_text(errors="replace").splitlines():
         match = _ENTRY.match(line)
         if match:
-            entries.append(LoggedStatement(match[1], int(match[2]), match[3], match[4] or ""))
+            time = match[1] if match[1] != "\t" or not entries else entries[-1].time
+            entries.append(LoggedStatement(time, int(match[2]), match[3], match[4] or ""))
         elif entries:  # a statement of several lines
             last = entries[-1]
             entries[-1] = LoggedStatement(last.time, last.connection_id, last.command, f"{last.text}\n{line}")

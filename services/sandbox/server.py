@@ -1,4 +1,4 @@
-"""One MySQL server on loopback: start, stop, kill, pause, restart, ask.
+"""One MySQL or MariaDB server on loopback: start, stop, kill, pause, restart, ask.
 
 Its folder holds ``my.cnf`` (written anew at each start from ``options``, so that changing an option
 and restarting is what an administrator would do), ``data/``, ``mysql.sock`` and ``error.log``. The
@@ -264,7 +264,7 @@ class MySQLServer:
             "report-host": self.host,
             "report-port": str(self.port),
             "server-id": str(self.port),
-            **_COMMON,
+            **self._mysqld.flavour.settings,
             **self.options,
         }
         lines = (name if value is None else f'{name} = "{value}"' for name, value in settings.items())
@@ -286,18 +286,3 @@ class MySQLServer:
         except subprocess.TimeoutExpired:
             return False
         return True
-
-
-_COMMON: dict[str, str | None] = {
-    "gtid-mode": "ON",
-    "enforce-gtid-consistency": "ON",
-    "relay-log": "relay",
-    "skip-name-resolve": "ON",  # also keeps root@localhost to the socket
-    "secure-file-priv": "NULL",
-    # small, and without what replication does not need: 210 MB of memory each, and up in 0.6 s
-    "mysqlx": "OFF",
-    "performance-schema": "OFF",
-    "innodb-buffer-pool-size": "8M",
-    "innodb-log-buffer-size": "256K",
-    "innodb-flush-method": "fsync",
-}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from services.sandbox.binaries import Mysqld, cache_directory
 from services.sandbox.errors import ServerFailedError
+from services.sandbox.flavours import MARIADB
 
 __all__ = ["copy_template"]
 
@@ -41,7 +42,7 @@ def _template(mysqld: Mysqld) -> Path:
     except OSError:  # a home that cannot be written
         folder = Path(tempfile.gettempdir()) / f"orchestray-templates-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
-    template = folder / f"mysql-{mysqld.version}-{digest}"
+    template = folder / f"{mysqld.flavour.name}-{mysqld.version}-{digest}"
     with (folder / f"{template.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not template.exists():
@@ -54,18 +55,10 @@ def _make(mysqld: Mysqld, template: Path) -> None:
     for leftover in (raw, partial):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
-        _run(
-            [
-                str(mysqld.path),
-                "--no-defaults",
-                "--initialize-insecure",
-                *(f"--{name}={value}" for name, value in mysqld.settings.items()),
-                *(["--user=root"] if os.geteuid() == 0 else []),
-                f"--datadir={raw}",
-            ],
-            "an empty data directory could not be made",
-            _INITIALIZE_SECONDS,
-        )
+        if mysqld.flavour is MARIADB:
+            _bootstrap(mysqld, raw)
+        else:
+            _initialize(mysqld, raw, ["--initialize-insecure"])
         _copy(raw, partial)
         partial.rename(template)
     finally:
@@ -73,14 +66,51 @@ def _make(mysqld: Mysqld, template: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _bootstrap(mysqld: Mysqld, raw: Path) -> None:
+    """As MariaDB's own script does, which needs a client program besides; root for the socket only."""
+    raw.mkdir(mode=0o700)
+    settings = [
+        f"--{name}={value}" for name, value in mysqld.flavour.settings.items() if name.startswith("innodb")
+    ]
+    script = "\n".join(
+        [
+            "CREATE DATABASE mysql;",
+            "USE mysql;",
+            "SET @auth_root_socket = NULL, @skip_auth_anonymous = 1;",
+            *(file.read_text() for file in mysqld.system_tables),
+            "DELETE FROM mysql.global_priv WHERE Host <> 'localhost' OR User = '';",
+            "DELETE FROM mysql.proxies_priv WHERE Host <> 'localhost';\n",
+        ]
+    )
+    _initialize(mysqld, raw, ["--bootstrap", "--max-allowed-packet=8M", *settings], script)
+
+
+def _initialize(mysqld: Mysqld, raw: Path, how: list[str], script: str = "") -> None:
+    _run(
+        [
+            str(mysqld.path),
+            "--no-defaults",
+            *(f"--{name}={value}" for name, value in mysqld.settings.items()),
+            *(["--user=root"] if os.geteuid() == 0 else []),
+            f"--datadir={raw}",
+            *how,
+        ],
+        "an empty data directory could not be made",
+        _INITIALIZE_SECONDS,
+        script,
+    )
+
+
 def _copy(source: Path, target: Path) -> None:
     arguments = ["cp", "--archive", "--sparse=always", str(source), str(target)]
     _run(arguments, "a data directory could not be copied", _COPY_SECONDS)
 
 
-def _run(arguments: list[str], failure: str, timeout_seconds: float) -> None:
+def _run(arguments: list[str], failure: str, timeout_seconds: float, script: str = "") -> None:
     try:
-        done = subprocess.run(arguments, check=False, capture_output=True, text=True, timeout=timeout_seconds)
+        done = subprocess.run(
+            arguments, check=False, capture_output=True, text=True, timeout=timeout_seconds, input=script
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServerFailedError(f"{failure}: {error}") from error
     if done.returncode != 0:

@@ -1,6 +1,6 @@
 """A replication topology of real servers: one master, its replicas, and replicas below the last of them.
 
-As an administrator would set it up: GTID, the master writable, replicas with ``super_read_only``, the
+As an administrator would set it up: GTID, the master writable, replicas read-only (MySQL: super), the
 replica side of semi-sync prepared everywhere and its source side enabled on the master alone, all of it
 also in each ``my.cnf``. A server that comes back after a crash comes back as it was configured.
 """
@@ -35,7 +35,6 @@ LONGEST_TOPOLOGY_FOLDER = 84
 REPLICATION_SECONDS = 60.0
 _MOST_SERVERS = 16
 _RANDOM_NAME = 10
-_LONGEST_SEMI_SYNC_TIMEOUT = 2**64 - 1  # milliseconds; the servers accept it and wait (seen on 9.7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +71,7 @@ class MySQLTopology:
     def __init__(self, mysqld: Mysqld, folder: Path, spec: TopologySpec, *, die_with_parent: bool) -> None:
         self.folder = folder
         self.spec = spec
+        self.flavour = mysqld.flavour
         self.accounts = Accounts.random()
         self.master: MySQLServer
         self.replicas: tuple[MySQLServer, ...] = ()
@@ -148,7 +148,7 @@ class MySQLTopology:
         with self._making:
             self._made.append(server)
         server.start()
-        server.execute(*account_statements(self.accounts))
+        server.execute(*account_statements(self.accounts, self.flavour.grants))
         return server
 
     def _options(self, *, is_master: bool) -> dict[str, str | None]:
@@ -157,12 +157,8 @@ class MySQLTopology:
             options["replica-net-timeout"] = str(self.spec.replica_net_timeout)
         if self.spec.semi_sync == "lossless":
             options |= {
-                "plugin-load-add": "semisync_source.so;semisync_replica.so",
-                "rpl-semi-sync-replica-enabled": "ON",
-                "rpl-semi-sync-source-enabled": "ON" if is_master else "OFF",
-                "rpl-semi-sync-source-wait-point": "AFTER_SYNC",
-                "rpl-semi-sync-source-wait-for-replica-count": "1",
-                "rpl-semi-sync-source-timeout": str(_LONGEST_SEMI_SYNC_TIMEOUT),
+                **self.flavour.semi_sync,
+                self.flavour.semi_sync_source: "ON" if is_master else "OFF",
             }
         return options | dict(self.spec.options)
 
@@ -171,14 +167,13 @@ class MySQLTopology:
             return
         account = self.accounts.replication
         replica.execute(
-            "CHANGE REPLICATION SOURCE TO"
-            f" SOURCE_HOST = '{source.host}', SOURCE_PORT = {source.port}, SOURCE_AUTO_POSITION = 1,"
-            f" SOURCE_USER = '{account.user}', SOURCE_PASSWORD = '{account.password}',"
-            " GET_SOURCE_PUBLIC_KEY = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 86400",
-            "START REPLICA",
-            "SET GLOBAL super_read_only = ON",
+            self.flavour.change_source.format(
+                host=source.host, port=source.port, user=account.user, password=account.password
+            ),
+            self.flavour.start_replica,
+            f"SET GLOBAL {self.flavour.read_only.replace('-', '_')} = ON",
         )
-        replica.options["super-read-only"] = "ON"
+        replica.options[self.flavour.read_only] = "ON"
         replica.write_configuration()
 
     def _await_replication(self) -> None:
@@ -187,14 +182,15 @@ class MySQLTopology:
         if self.spec.semi_sync:
             wanted = str(len(self.replicas))
             _await(
-                lambda: self.master.status("Rpl_semi_sync_source_clients") == wanted,
+                lambda: self.master.status(self.flavour.semi_sync_clients) == wanted,
                 deadline,
                 lambda: self._stuck(f"not all of {wanted} semi-sync replicas are connected"),
             )
         self.master.execute(f"CREATE DATABASE {SCHEMA}")
-        executed = self.master.variable("gtid_executed")
+        variable = self.flavour.executed
+        executed = self.master.variable(variable)
         _await(
-            lambda: all(server.variable("gtid_executed") == executed for server in self.servers),
+            lambda: all(server.variable(variable) == executed for server in self.servers),
             deadline,
             lambda: self._stuck(f"not every replica has executed {executed}"),
         )

@@ -10,8 +10,9 @@ import pytest
 from pymysql.connections import Connection
 from pymysql.cursors import DictCursor
 
-from services.sandbox.accounts import GRANTS, Account
+from services.sandbox.accounts import Account
 from services.sandbox.binaries import Mysqld
+from services.sandbox.flavours import MYSQL
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import MySQLTopology, TopologySpec
 from tests.conftest import MakeTopology
@@ -133,14 +134,14 @@ def served(mysqld: Mysqld) -> Iterator[MySQLTopology]:
 
 
 def test_the_list_of_grants_is_the_list_of_uses(served: MySQLTopology) -> None:
-    assert set(_USES) == set(GRANTS)
+    assert set(_USES) == set(MYSQL.grants)
     rows = served.replicas[0].query("SHOW GRANTS FOR orchestray@'%'")
     texts = [str(text) for row in rows for text in row.values()]
     granted = [grant for text in texts for grant in re.split(", ?", text[len("GRANT ") : text.index(" ON ")])]
-    assert sorted(granted) == sorted(GRANTS)
+    assert sorted(granted) == sorted(MYSQL.grants)
 
 
-@pytest.mark.parametrize("privilege", GRANTS)
+@pytest.mark.parametrize("privilege", MYSQL.grants)
 def test_each_privilege_is_needed(served: MySQLTopology, privilege: str) -> None:
     replica = served.replicas[0]
     _as_root(replica, f"REVOKE {privilege} ON *.* FROM orchestray@'%'")

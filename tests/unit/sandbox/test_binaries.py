@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from services.sandbox import binaries
-from services.sandbox.binaries import find_mysqld
+from services.sandbox.binaries import find_mariadbd, find_mysqld
 from services.sandbox.errors import BinaryNotFoundError
+from services.sandbox.flavours import MARIADB
 
 _MYSQL = "mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))"
 _OLD_MYSQL = "mysqld  Ver 8.0.41 for Linux on x86_64 (MySQL Community Server - GPL)"
@@ -91,3 +92,37 @@ def test_the_error_names_every_place_and_the_mend(machine: Path, monkeypatch: py
 def test_without_installer_it_says_so(machine: Path) -> None:
     with pytest.raises(BinaryNotFoundError, match=r"none is on PATH.*install a mysqld"):
         find_mysqld()
+
+
+def _mariadb(machine: Path, name: str = "mariadbd", *, prefix: str = "mysql", share: str = "mysql") -> Path:
+    folder = machine / "share" / share
+    folder.mkdir(parents=True)
+    for table in ("system_tables", "performance_tables", "system_tables_data"):
+        (folder / f"{prefix}_{table}.sql").touch()
+    return _server(machine / "bin" / name, _MARIADB)
+
+
+@pytest.mark.parametrize("name", ["mariadbd", "mysqld"])
+@pytest.mark.parametrize(("prefix", "share"), [("mysql", "mysql"), ("mariadb", "mariadb"), ("mysql", "")])
+def test_mariadb_is_found_with_its_system_tables(machine: Path, name: str, prefix: str, share: str) -> None:
+    own = _mariadb(machine, name, prefix=prefix, share=share)
+    found = find_mariadbd()
+    assert (found.path, found.version, found.flavour) == (own, "10.11.11-MariaDB-0", MARIADB)
+    assert found.settings == {"basedir": str(machine), "lc-messages-dir": str(machine / "share" / share)}
+    assert found.system_tables[0].name == f"{prefix}_system_tables.sql"
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        (_MARIADB.replace("10.11.11", "10.5.29"), "is MariaDB 10.5, older than 10.6"),
+        (_MYSQL, "is MySQL"),
+        (_MARIADB, "lacks its system tables"),
+    ],
+)
+def test_why_a_mariadb_is_refused(machine: Path, version: str, why: str) -> None:
+    own = _server(machine / "bin" / "mariadbd", version)
+    with pytest.raises(BinaryNotFoundError, match=why) as caught:
+        find_mariadbd()
+    assert str(own) in str(caught.value)
+    assert "apt-get install mariadb-server-core" in str(caught.value)
