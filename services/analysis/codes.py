@@ -60,6 +60,7 @@ class AnalysisCode(str, Enum):
     ERRANT_GTID = "ErrantGTIDStructureWarning"
     NO_WRITEABLE_MASTER = "NoWriteableMasterStructureWarning"  # a finding proper, if it is to be mended
     NOT_ENOUGH_VALID_SEMI_SYNC_REPLICAS = "NotEnoughValidSemiSyncReplicasStructureWarning"
+    MISSING_PRIVILEGES = "MissingPrivilegesStructureWarning"  # ours
 
     def __str__(self) -> str:
         return self.value

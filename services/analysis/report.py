@@ -138,14 +138,18 @@ def analyze(
             each for each in topology.replicas_of(instance.key) if not _is_not_known_yet(each, topology)
         )
         facts = observe(instance, replicas, policy, now)
-        if policy.reduce_analysis_count and _is_reduced_away(facts):
+        gap = _privilege_gap(instance, topology, policy)
+        if policy.reduce_analysis_count and not gap and _is_reduced_away(facts):
             continue
         problem, structure = problem_of(facts), structure_problems_of(facts)
+        if gap:
+            structure = (*structure, AnalysisCode.MISSING_PRIVILEGES)
         if problem is not NO_PROBLEM or structure or include_no_problem:
             entry = _entry(
                 facts,
                 problem,
                 structure,
+                gap,
                 topology=topology,
                 policy=policy,
                 failed_witness=instance.key in failed_witnesses,
@@ -158,6 +162,17 @@ def analyze(
 def _is_not_known_yet(instance: Instance, topology: Topology) -> bool:
     """No check of it has ended since it became known, or since the start: nothing can be said of it."""
     return topology.is_live and instance.last_check_outcome is CheckOutcome.UNKNOWN
+
+
+def _privilege_gap(instance: Instance, topology: Topology, policy: AnalysisPolicy) -> str:
+    """What would make a recovery fail that nobody is asked about; "" where there is to be none."""
+    cluster = topology.cluster_of(instance.key)
+    if not instance.lacking_privileges or cluster is None:
+        return ""
+    recovers = policy.recovers_master, policy.recovers_intermediate_master
+    if not any(asks(cluster.name, cluster.alias) for asks in recovers):
+        return ""
+    return f"a recovery would fail at {instance.key}: the account lacks {instance.lacking_privileges}"
 
 
 def _is_reduced_away(facts: Facts) -> bool:
@@ -173,6 +188,7 @@ def _entry(
     facts: Facts,
     problem: Problem,
     structure: tuple[AnalysisCode, ...],
+    gap: str,
     *,
     topology: Topology,
     policy: AnalysisPolicy,
@@ -205,7 +221,7 @@ def _entry(
         replicas=tuple(replica.key for replica in facts.replicas),
         is_failing_to_connect_to_master=facts.is_failing_to_connect,
         analysis=problem.code,
-        description=problem.description,
+        description=gap if gap and problem is NO_PROBLEM else problem.description,
         structure_analysis=structure,
         is_downtimed=instance.is_downtimed,
         is_replicas_downtimed=is_replicas_downtimed,
@@ -237,7 +253,7 @@ def _entry(
         max_replica_gtid_errant=facts.max_gtid_errant,
         is_read_only=instance.read_only,
         actionable=verdict.actionable,
-        reasons=verdict.reasons,
+        reasons=(*verdict.reasons, gap) if gap else verdict.reasons,
         emergency=problem.emergency,
         is_detected=problem.is_detected,
         recovery=problem.recovery,

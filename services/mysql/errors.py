@@ -8,6 +8,7 @@ MySQLError
 
 from __future__ import annotations
 
+from services.mysql.privileges import wanted_by
 from services.topology.instance import CheckOutcome
 from services.topology.keys import InstanceKey
 
@@ -20,6 +21,7 @@ _MENDS = {
     1040: "all connections of the server are in use: raise max_connections or free some",
     1044: "grant the account the privileges that the README lists",
     1045: "check MySQLTopologyUser and MySQLTopologyPassword, and the account's host part",
+    1095: "grant the account CONNECTION_ADMIN (MariaDB: CONNECTION ADMIN)",
     1129: "the server has blocked this host after failed handshakes: run FLUSH HOSTS there",
     1130: "create the account for this host, or for '%'",
     1142: "grant the account the privileges that the README lists",
@@ -30,8 +32,14 @@ _MENDS = {
 }
 
 
-def mend_for(errno: int) -> str:
-    """What an operator can do about a server's error number; empty where nothing general is known."""
+_NEEDS_PRIVILEGE = 1227
+
+
+def mend_for(errno: int, text: str = "") -> str:
+    """What an operator can do about a server's error; empty where nothing general is known."""
+    privilege = wanted_by(text) if errno == _NEEDS_PRIVILEGE else ""
+    if privilege:
+        return f"GRANT {privilege} ON *.* TO the account of MySQLTopologyUser"
     return _MENDS.get(errno, "")
 
 
@@ -44,7 +52,7 @@ class MySQLError(Exception):
     """Base. The text names the instance, what was tried and, where known, the mend; no secrets."""
 
     def __init__(self, key: InstanceKey, text: str, errno: int = 0) -> None:
-        mend = mend_for(errno)
+        mend = mend_for(errno, text)
         self.reason = text + (f" ({mend})" if mend else "")
         """Text and mend without the instance's name."""
         super().__init__(f"{key}: {self.reason}")

@@ -8,6 +8,7 @@ from services.mysql.connection import Connection, Login, Row
 from services.mysql.dialect import Dialect, dialect_for
 from services.mysql.errors import StatementError
 from services.mysql.facts import apply_replica_status, apply_semi_sync, apply_variables, found_replicas
+from services.mysql.privileges import SHOW_GRANTS, lacking
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
@@ -43,6 +44,7 @@ def poll_statements(dialect: Dialect, *, performance_schema: bool) -> tuple[str,
         _STATUS,
         dialect.registered_replicas,
         dialect.dump_threads(performance_schema=performance_schema),
+        SHOW_GRANTS,
     )
 
 
@@ -99,6 +101,9 @@ class PolledServer:
                 results += await self.connection.query(statement, timeout=timeout)
                 basics_read = basics_read or number == 0
             except StatementError as error:
+                if statement == SHOW_GRANTS:  # a server without grant tables: then nothing is known of them
+                    results.append([])
+                    continue
                 text = f"{statement.split(' FROM ')[0][:60]}: {error.text}"
                 errors.append(StatementError(error.key, text, error.errno))
         if errors:
@@ -106,11 +111,15 @@ class PolledServer:
         return results
 
     def _instance(self, results: list[list[Row]]) -> Instance:
-        variables, channel, log, semi_variables, status, registered, dumps = results
+        variables, channel, log, semi_variables, status, registered, dumps, grants = results
         instance = apply_variables(Instance(key=self.connection.key), variables[0])
         instance = apply_replica_status(instance, channel)
         instance = apply_semi_sync(instance, semi_variables, status)
         if log:
             own = BinlogCoordinates(str(log[0]["File"]), int(log[0]["Position"]))
             instance = replace(instance, self_coordinates=own)
-        return replace(instance, replicas=found_replicas(registered, dumps, instance.key.port))
+        return replace(
+            instance,
+            replicas=found_replicas(registered, dumps, instance.key.port),
+            lacking_privileges=lacking(instance.version, grants),
+        )

@@ -164,8 +164,7 @@ class Registry:
             merged = merge(known, seen, now=now, utc=utc)
             self._set(merged)
             note = _note(known, merged)
-            if note:
-                notes.append((seen.key, note))
+            notes += [(seen.key, text) for text in (note, _privileges_note(known, merged)) if text]
             worse = _worse(known, merged)
             if worse:
                 look_at |= self._neighbours(merged)
@@ -230,3 +229,11 @@ def _note(known: Instance, merged: Instance) -> str:
     if merged.last_check_outcome.name != "OK":
         return f"{merged.key}: {merged.last_check_error}"
     return f"{merged.key}: answers again" if known.seen_at else _introduction(merged)
+
+
+def _privileges_note(known: Instance, merged: Instance) -> str:
+    if merged.lacking_privileges == known.lacking_privileges:
+        return ""
+    if not merged.lacking_privileges:
+        return f"{merged.key}: the account has all privileges now"
+    return f"{merged.key}: a recovery would fail there: the account lacks {merged.lacking_privileges}"

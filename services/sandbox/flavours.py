@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.mysql.privileges import MARIADB_PRIVILEGES, MYSQL_PRIVILEGES
+
 __all__ = ["FLAVOURS", "MARIADB", "MYSQL", "Flavour"]
 
 _LONGEST_SEMI_SYNC_TIMEOUT = 2**64 - 1  # milliseconds; the servers accept it and wait (seen on 9.7 and 10.11)
@@ -69,17 +71,7 @@ MYSQL = Flavour(
     ),
     start_replica="START REPLICA",
     executed="gtid_executed",
-    grants=(
-        # To see:
-        "PROCESS",  # other users' sessions: who reads the binary log, who would have to be ended
-        "REPLICATION CLIENT",  # SHOW REPLICA STATUS, SHOW BINARY LOG STATUS
-        "REPLICATION SLAVE",  # SHOW REPLICAS, which gives replicas with their ports
-        # To act:
-        "REPLICATION_SLAVE_ADMIN",  # STOP REPLICA, START REPLICA, CHANGE REPLICATION SOURCE TO
-        "RELOAD",  # RESET REPLICA ALL, on the server that becomes master
-        "SYSTEM_VARIABLES_ADMIN",  # SET GLOBAL read_only, rpl_semi_sync_…, replica_net_timeout
-        "CONNECTION_ADMIN",  # KILL sessions of other users; log in when max_connections is reached
-    ),
+    grants=tuple(each.name for each in MYSQL_PRIVILEGES),
 )
 
 MARIADB = Flavour(
@@ -112,18 +104,7 @@ MARIADB = Flavour(
     ),
     start_replica="START SLAVE",
     executed="gtid_current_pos",
-    grants=(
-        # To see:
-        "PROCESS",  # other users' sessions: who reads the binary log, who would have to be ended
-        "BINLOG MONITOR",  # SHOW MASTER STATUS
-        "SLAVE MONITOR",  # SHOW SLAVE STATUS
-        "REPLICATION MASTER ADMIN",  # SHOW SLAVE HOSTS; SET GLOBAL rpl_semi_sync_master_…
-        # To act:
-        "REPLICATION SLAVE ADMIN",  # STOP, START, RESET, CHANGE MASTER TO; SET GLOBAL of what replicas obey
-        "RELOAD",
-        "READ_ONLY ADMIN",  # SET GLOBAL read_only
-        "CONNECTION ADMIN",  # KILL sessions of other users; log in when max_connections is reached
-    ),
+    grants=tuple(each.name for each in MARIADB_PRIVILEGES),
 )
 
 FLAVOURS: Mapping[str, Flavour] = {flavour.name: flavour for flavour in (MYSQL, MARIADB)}

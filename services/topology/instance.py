@@ -143,6 +143,9 @@ class Instance:
     replication_group_members: tuple[InstanceKey, ...] = ()
     replication_group_primary_key: InstanceKey = NO_KEY
 
+    lacking_privileges: str = ""
+    """What orchestray's account would need there to recover and does not have, with the mend."""
+
     # how the last checks went
     last_check_outcome: CheckOutcome = CheckOutcome.UNKNOWN
     last_check_error: str = ""

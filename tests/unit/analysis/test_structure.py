@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.analysis.stories import LOST, SEMI_SYNC, finding, findings, server, structure
+from services.analysis import AnalysisPolicy
+from tests.unit.analysis.stories import CANNOT_CONNECT, LOST, SEMI_SYNC, finding, findings, server, structure
 
 NOT_LOGGING = {"log_replica_updates_enabled": False}
 
@@ -145,3 +146,26 @@ def test_they_stand_beside_a_problem_and_do_not_hide_it() -> None:
     assert [code.value for code in entry.structure_analysis] == ["NoWriteableMasterStructureWarning"]
     (entry,) = findings(server("m", read_only=True), server("a", "m"))
     assert (entry.analysis.value, entry.text) == ("NoProblem", "NoWriteableMasterStructureWarning")
+
+
+def test_a_privilege_that_a_recovery_would_need_is_named_where_there_is_to_be_one() -> None:
+    lacking = "RELOAD: GRANT RELOAD ON *.* TO `o`@`%`"
+    servers = server("m"), server("a", "m", lacking_privileges=lacking)
+    assert structure(*servers) == {}
+    policy = AnalysisPolicy(recovers_master=lambda name, _alias: name == "m:3306")
+    (entry,) = findings(*servers, policy=policy)  # of a replica without replicas, too
+    assert entry.analyzed_instance_key == servers[1].key
+    assert [code.value for code in entry.structure_analysis] == ["MissingPrivilegesStructureWarning"]
+    assert entry.text == "MissingPrivilegesStructureWarning"
+    assert entry.description == f"a recovery would fail at a:3306: the account lacks {lacking}"
+    assert entry.description in entry.reasons
+    assert not entry.actionable
+
+
+def test_a_missing_privilege_does_not_take_the_place_of_a_problem() -> None:
+    lacking = {"lacking_privileges": "RELOAD: GRANT RELOAD ON *.* TO `o`@`%`"}
+    policy = AnalysisPolicy(recovers_master=lambda *_: True)
+    found = finding("m", server("m", "", LOST, lacking), server("a", "m", CANNOT_CONNECT), policy=policy)
+    assert found.analysis.value == "DeadMaster"
+    assert "RELOAD" not in found.description
+    assert any("RELOAD" in reason for reason in found.reasons)

@@ -47,3 +47,13 @@ def test_a_login_never_shows_its_password() -> None:
     login = Login("orc", "hunter2", tls=TlsFiles(ca="/ca.pem"))
     assert "hunter2" not in repr(login)
     assert "hunter2" not in str(login)
+
+
+def test_a_refusal_for_want_of_a_privilege_says_which_to_grant() -> None:
+    need = (
+        "Access denied; you need (at least one of) the SUPER, READ_ONLY ADMIN privilege(s) for this operation"
+    )
+    said = str(StatementError(KEY, need, 1227))
+    assert said.endswith(" (GRANT READ_ONLY ADMIN ON *.* TO the account of MySQLTopologyUser)")
+    assert "README" in str(StatementError(KEY, "Access denied", 1227))
+    assert "CONNECTION_ADMIN" in str(StatementError(KEY, "You are not owner of thread 7", 1095))

@@ -169,3 +169,17 @@ def test_servers_of_a_cluster_that_nobody_has_looked_at_are_awaited_for_a_while(
     assert registry.unread(cluster, 102.0) == (REPLICA, LEAF, stale)
     assert registry.unread(cluster, 116.0) == (LEAF,), "it is awaited since 102"
     assert registry.unread(cluster, 118.0) == ()
+
+
+def test_missing_privileges_are_told_once_and_when_they_are_mended() -> None:
+    registry = registry_with(replica())
+    lacking = "RELOAD: GRANT RELOAD ON *.* TO `o`@`%`"
+
+    def notes(**facts: object) -> list[str]:
+        return [text for _, text in registry.observe([replica(**facts)], now=2.0, utc=UTC).notes]
+
+    would_fail = f"db2:3306: a recovery would fail there: the account lacks {lacking}"
+    assert notes(lacking_privileges=lacking) == [would_fail]
+    assert notes(lacking_privileges=lacking) == []
+    assert notes() == ["db2:3306: the account has all privileges now"]
+    assert notes() == []
