@@ -2,7 +2,7 @@
 
 orchestray serve [--config FILE] …      run a node here, with its own Ray, in the foreground
 orchestray up|down|status|reload …      the same node inside a running Ray cluster
-orchestray sandbox up|down|status       a real MySQL topology on this machine
+orchestray sandbox up|down|status       a real MySQL or MariaDB topology on this machine
 orchestray analyze FILE                 what is wrong in a topology that is in a file
 orchestray -c COMMAND …                 client of a running node
 """

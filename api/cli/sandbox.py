@@ -6,11 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from api.cli.sandbox_options import add_sandbox_options, sandbox_image, sandbox_spec
 from services.sandbox.describe import server_lines, usage_lines
 from services.sandbox.detached import bring_up, look, take_down
 from services.sandbox.errors import SandboxError
+from services.sandbox.kinds import DEFAULT_KIND, KINDS
 from services.sandbox.state import CLIENT_FILE, CONFIGURATION_FILE, state_directory
-from services.sandbox.topology import TopologySpec
 
 __all__ = ["run"]
 
@@ -23,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
         return int(stop.code or 0)
     try:
         if arguments.command == "up":
-            return _up(arguments.replicas, semi_sync=arguments.semi_sync)
+            return _up(arguments)
         if arguments.command == "down":
             return _down()
         return _status()
@@ -35,21 +36,21 @@ def run(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="orchestray sandbox",
-        description="A real MySQL topology on 127.0.0.1: one master and its replicas.",
+        description="A real topology on 127.0.0.1: one master and its replicas.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="up|down|status")
     up = commands.add_parser("up", help="start one and leave it running")
-    up.add_argument("--replicas", type=int, default=3, metavar="N", help="how many replicas (3)")
-    up.add_argument(
-        "--semi-sync", action="store_true", help="lossless semi-synchronous replication, one acknowledgement"
-    )
+    up.add_argument("kind", nargs="?", choices=KINDS, default=DEFAULT_KIND, help=f"({DEFAULT_KIND})")
+    add_sandbox_options(up)
     commands.add_parser("down", help="kill its servers and remove their data")
     commands.add_parser("status", help="say how its servers are")
     return parser
 
 
-def _up(replicas: int, *, semi_sync: bool) -> int:
-    bring_up(TopologySpec(replicas=replicas, semi_sync="lossless" if semi_sync else None))
+def _up(arguments: argparse.Namespace) -> int:
+    if arguments.image and arguments.kind != "docker":
+        raise SandboxError("--image: only for docker")
+    bring_up(sandbox_spec(arguments), arguments.kind, sandbox_image(arguments))
     _status()
     directory = state_directory()
     print(f"watch it:         orchestray serve --config {directory / CONFIGURATION_FILE}")
@@ -63,8 +64,8 @@ def _status() -> int:
         print("a start was cut off; clear it away with: orchestray sandbox down")
         return 1
     running = sum(view.pid is not None for view in views)
-    kind = "lossless semi-sync" if state.semi_sync else "asynchronous"
-    print(f"sandbox: {running} of {len(views)} servers run, {kind} replication with GTID")
+    how = "lossless semi-sync" if state.semi_sync else "asynchronous"
+    print(f"sandbox ({state.kind}): {running} of {len(views)} servers run, {how} replication with GTID")
     for line in server_lines(views) + usage_lines(views, state_directory() / CLIENT_FILE):
         print(line)
     return 0

@@ -23,9 +23,11 @@ from api.cli.descendants import adopt_orphans, end_descendants
 from api.cli.narrator import Narrator
 from api.cli.preflight import NodeLock, PreflightError, check_place, check_settings
 from api.cli.ray_head import HeadFailedError, RayHead
+from api.cli.sandbox_options import add_sandbox_options, given_options, sandbox_image, sandbox_spec
 from api.cli.work_directory import work_directory
 from services.config import ConfigurationError, LoadedConfiguration, Settings, load, settings_for_demo
 from services.sandbox.errors import SandboxError
+from services.sandbox.kinds import DEFAULT_KIND, KINDS, program_for
 
 __all__ = ["run"]
 
@@ -39,7 +41,7 @@ _WATCH_SECONDS = 0.2
 def run(argv: Sequence[str]) -> int:
     """Serve until told to stop. 0: stopped as told; 1: it failed, why is on stderr; 2: unknown arguments."""
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _parse(argv)
     except SystemExit as stop:  # argparse has printed why
         return int(stop.code or 0)
     try:
@@ -57,11 +59,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", action="append", metavar="FILE", help="configuration file (JSON)")
     parser.add_argument("--strict-config", action="store_true", help="unknown keys are errors")
-    parser.add_argument(
-        "--sandbox", action="store_true", help="also start a real MySQL master and 3 replicas"
-    )
     parser.add_argument("--dashboard", action="store_true", help="also run the Ray dashboard")
+    sandbox = parser.add_argument_group("sandbox", "real servers on 127.0.0.1, as long as the node runs")
+    sandbox.add_argument(
+        "--sandbox", nargs="?", choices=KINDS, const=DEFAULT_KIND, help=f"start one ({DEFAULT_KIND})"
+    )
+    add_sandbox_options(sandbox)
     return parser
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if not arguments.sandbox and (stray := given_options(arguments)):
+        parser.error(f"{', '.join(stray)}: only with --sandbox")
+    if arguments.image and arguments.sandbox != "docker":
+        parser.error("--image: only with --sandbox docker")
+    return arguments
 
 
 class _StoppedError(BaseException):
@@ -156,9 +170,12 @@ class _Service:
         if self._arguments.sandbox:
             from services.sandbox.serve import start_for_serve
 
-            _say("starting a MySQL master and 3 replicas (the first time, MySQL is fetched)")
+            kind, spec = self._arguments.sandbox, sandbox_spec(self._arguments)
+            fetched = {"mysql": ", fetched the first time", "docker": " in containers"}.get(kind, "")
+            _say(f"starting a sandbox of {spec.servers} servers ({kind}{fetched})")
             with self._interrupted():
-                self._sandbox = start_for_serve(work / "s")
+                program = program_for(kind, sandbox_image(self._arguments))
+                self._sandbox = start_for_serve(work / "s", spec, program)
             overrides = self._sandbox.settings_overrides()
             if not loaded.sources:
                 # What a sandbox was is gone with it: remember nothing of the one before.

@@ -6,14 +6,15 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.sandbox.errors import BinaryNotFoundError
 from services.sandbox.flavours import MARIADB, MYSQL, Flavour
+from services.sandbox.processes import Child, spawn
 
-__all__ = ["Mysqld", "cache_directory", "find_mariadbd", "find_mysqld", "find_server"]
+__all__ = ["Mysqld", "cache_directory", "find_mariadbd", "find_mysqld"]
 
 _SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/mysql/bin")  # not on every user's PATH
 _ASK_VERSION_SECONDS = 30
@@ -35,6 +36,33 @@ class Mysqld:
     settings: dict[str, str] = field(default_factory=dict)
     flavour: Flavour = MYSQL
     system_tables: tuple[Path, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """Equal for equal programs."""
+        return f"{self.path.resolve()} {self.version}"
+
+    def run(
+        self, arguments: Sequence[str], *, folder: Path, timeout_seconds: float, script: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end on files in ``folder``, with ``script`` as its input.
+
+        Raises OSError or subprocess.TimeoutExpired.
+        """
+        return subprocess.run(
+            [self.path, *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            input=script,
+        )
+
+    def spawn(self, arguments: Sequence[str], *, log: Path, directory: Path, die_with_parent: bool) -> Child:
+        """Start it on files in ``directory``."""
+        return spawn(
+            [str(self.path), *arguments], log=log, directory=directory, die_with_parent=die_with_parent
+        )
 
 
 def cache_directory() -> Path:
@@ -70,11 +98,6 @@ def find_mariadbd() -> Mysqld:
         return found
     refused = refused or ["none is on PATH"]
     raise BinaryNotFoundError(f"no MariaDB server to run: {'; '.join(refused)}. To mend it, {_MARIADB_MEND}")
-
-
-def find_server(flavour: Flavour) -> Mysqld:
-    """A server program of that flavour. Raises BinaryNotFoundError."""
-    return find_mariadbd() if flavour is MARIADB else find_mysqld()
 
 
 def _on_path(name: str) -> list[Path]:

@@ -13,10 +13,12 @@ from typing import Any
 import pymysql
 from pymysql.cursors import DictCursor
 
+from services.mysql.dialect import modern_columns
 from services.sandbox.accounts import Account
-from services.sandbox.binaries import find_mysqld
+from services.sandbox.containers import DEFAULT_IMAGE, end_containers
 from services.sandbox.describe import ServerView
 from services.sandbox.errors import SandboxError, SandboxStateError
+from services.sandbox.kinds import DEFAULT_KIND, program_for
 from services.sandbox.state import Sandbox, forget, load, save, state_directory
 from services.sandbox.topology import MySQLTopology, TopologySpec, new_folder
 from services.topology.keys import InstanceKey
@@ -27,7 +29,7 @@ _KILL_SECONDS = 30.0
 _ASK_SECONDS = 3
 
 
-def bring_up(spec: TopologySpec) -> Sandbox:
+def bring_up(spec: TopologySpec, kind: str = DEFAULT_KIND, image: str = DEFAULT_IMAGE) -> Sandbox:
     """Start a sandbox that stays when this process ends.
 
     Raises SandboxStateError if one is up, or any SandboxError of a start that failed and left nothing.
@@ -38,8 +40,9 @@ def bring_up(spec: TopologySpec) -> Sandbox:
             if known.processes():
                 raise SandboxStateError("a sandbox is up already; stop it with: orchestray sandbox down")
             forget(known, directory)
-        topology = MySQLTopology(find_mysqld(), new_folder("orchestray-"), spec, die_with_parent=False)
-        state = Sandbox(topology.folder, spec.semi_sync is not None, topology.accounts)
+        program = program_for(kind, image)
+        topology = MySQLTopology(program, new_folder("orchestray-"), spec, die_with_parent=False)
+        state = Sandbox(topology.folder, spec.semi_sync is not None, topology.accounts, kind=kind)
         save(state, directory)  # first, so that `down` finds the servers of a start that was cut off
         try:
             topology.start()
@@ -66,6 +69,10 @@ def take_down() -> int:
         for process in running:
             if not process.wait_gone(_KILL_SECONDS):
                 raise SandboxError(f"process {process.pid} outlives SIGKILL by {_KILL_SECONDS} s; try again")
+        if state.kind == "docker":
+            end_containers(
+                state.folder
+            )  # also those of a start that was cut off before it knew their processes
         forget(state, directory)
         return len(running)
 
@@ -111,7 +118,7 @@ def _ask(key: InstanceKey, account: Account) -> tuple[bool, Mapping[str, Any]]:
         cursor.execute("SELECT @@global.read_only AS read_only")
         row = cursor.fetchone()
         cursor.execute("SHOW REPLICA STATUS")
-        return row is not None and row["read_only"] == 0, cursor.fetchone() or {}
+        return row is not None and row["read_only"] == 0, modern_columns(cursor.fetchone() or {})
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-__all__ = ["Process", "spawn"]
+__all__ = ["Child", "Process", "spawn"]
 
 _DEAD = "X"
 _DEAD_STATES = frozenset({"Z", _DEAD})
@@ -36,6 +37,21 @@ if os.getppid() != int(sys.argv[1]):
     sys.exit("the process that started this one is gone")
 os.execv(sys.argv[2], sys.argv[2:])
 """
+
+
+class Child(Protocol):
+    """What was started, as its starter sees it: the part of ``subprocess.Popen`` that is used."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended. Raises subprocess.TimeoutExpired."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

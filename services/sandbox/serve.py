@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from services.sandbox.binaries import find_mysqld
+from services.sandbox.binaries import Mysqld
 from services.sandbox.describe import ServerView, server_lines, usage_lines
+from services.sandbox.kinds import DEFAULT_KIND, program_for
 from services.sandbox.server import MySQLServer
 from services.sandbox.state import settings_for, write_client_options
 from services.sandbox.topology import LONGEST_TOPOLOGY_FOLDER, MySQLTopology, TopologySpec, new_folder
@@ -36,9 +37,10 @@ class ServeSandbox:
     def describe(self) -> list[str]:
         """Lines for the terminal: what runs where, how to write to it, how to kill its master."""
         spec = self.topology.spec
-        kind = "lossless semi-sync" if spec.semi_sync else "asynchronous"
+        how = "lossless semi-sync" if spec.semi_sync else "asynchronous"
         views = [_view(server, source) for server, source in self.topology.links()]
-        head = f"sandbox: {spec.servers} MySQL servers, {kind} replication with GTID"
+        title = self.topology.flavour.title
+        head = f"sandbox: {spec.servers} {title} servers, {how} replication with GTID"
         return [head, *server_lines(views), *usage_lines(views, self._client_options)]
 
     def stop(self) -> None:
@@ -47,8 +49,10 @@ class ServeSandbox:
         self._client_options.unlink(missing_ok=True)
 
 
-def start_for_serve(directory: Path, spec: TopologySpec | None = None) -> ServeSandbox:
-    """Start a sandbox, by default one master and three replicas with lossless semi-sync.
+def start_for_serve(
+    directory: Path, spec: TopologySpec | None = None, mysqld: Mysqld | None = None
+) -> ServeSandbox:
+    """Start a sandbox, by default one MySQL master and three replicas with lossless semi-sync.
 
     Its servers live under ``directory`` (made if missing; what a killed predecessor left is removed), or in
     a temporary folder if that path is too long for sockets. Raises SandboxError; then nothing is left.
@@ -58,8 +62,9 @@ def start_for_serve(directory: Path, spec: TopologySpec | None = None) -> ServeS
     shutil.rmtree(folder, ignore_errors=True)
     if len(os.fsencode(folder)) > LONGEST_TOPOLOGY_FOLDER:
         folder = new_folder("orchestray-")
+    program = mysqld or program_for(DEFAULT_KIND)
     topology = MySQLTopology(
-        find_mysqld(), folder, spec or TopologySpec(semi_sync="lossless"), die_with_parent=True
+        program, folder, spec or TopologySpec(semi_sync="lossless"), die_with_parent=True
     )
     topology.start()
     return ServeSandbox(topology, write_client_options(topology.accounts.application, directory))

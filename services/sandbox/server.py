@@ -24,7 +24,7 @@ from pymysql.cursors import DictCursor
 from services.sandbox.binaries import Mysqld
 from services.sandbox.errors import ServerFailedError
 from services.sandbox.ports import LOOPBACK, free_port, is_free
-from services.sandbox.processes import Process, spawn
+from services.sandbox.processes import Child, Process
 from services.sandbox.template import copy_template
 from services.topology.keys import InstanceKey
 
@@ -74,7 +74,7 @@ class MySQLServer:
         self.options: dict[str, str | None] = dict(options or {})
         self.process: Process | None = None
         self._mysqld = mysqld
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._die_with_parent = die_with_parent
         self._started_once = False
         folder.mkdir(mode=0o700, parents=True)
@@ -109,6 +109,7 @@ class MySQLServer:
         """Start it and wait until it answers. At its first start it moves on if its port was taken."""
         if self.is_running:
             raise ServerFailedError(f"{self.key} runs already")
+        self._gone(timeout_seconds)  # reap one that somebody else killed
         tries = 1 if self._started_once else _PORT_TRIES
         for remaining in reversed(range(tries)):
             try:
@@ -161,8 +162,8 @@ class MySQLServer:
 
     def abandon(self) -> None:
         """Let it run on when this process ends, and say nothing about it."""
-        if self._child is not None:
-            self._child.returncode = 0  # Popen warns of a child whose end nobody saw
+        if isinstance(self._child, subprocess.Popen):
+            self._child.returncode = 0  # it warns of a child whose end nobody saw
 
     # ---- asking
 
@@ -226,8 +227,8 @@ class MySQLServer:
         self.write_configuration()
         for leftover in (self.socket_path, self.socket_path.with_name("mysql.sock.lock")):
             leftover.unlink(missing_ok=True)  # a killed server's: its pid may be another process's by now
-        self._child = spawn(
-            [str(self._mysqld.path), f"--defaults-file={self.configuration_file}"],
+        self._child = self._mysqld.spawn(
+            [f"--defaults-file={self.configuration_file}"],
             log=self.error_log,
             directory=self.folder,
             die_with_parent=self._die_with_parent,

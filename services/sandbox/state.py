@@ -21,6 +21,7 @@ from typing import Any
 
 from services.sandbox.accounts import SCHEMA, Account, Accounts
 from services.sandbox.errors import SandboxStateError
+from services.sandbox.kinds import DEFAULT_KIND
 from services.sandbox.ports import LOOPBACK
 from services.sandbox.processes import Process
 from services.sandbox.server import PROCESS_FILE
@@ -45,6 +46,7 @@ class Sandbox:
     semi_sync: bool
     accounts: Accounts
     servers: tuple[tuple[str, InstanceKey], ...] = ()
+    kind: str = DEFAULT_KIND
 
     def process(self, name: str) -> Process | None:
         """The process last started on a server's folder, if it still runs."""
@@ -81,6 +83,7 @@ def save(state: Sandbox, directory: Path) -> None:
     content = {
         "format": _FORMAT,
         "folder": str(state.folder),
+        "kind": state.kind,
         "semi_sync": state.semi_sync,
         "accounts": {name: _account(getattr(state.accounts, name)) for name in Accounts.__slots__},
         "servers": [{"name": name, "host": key.hostname, "port": key.port} for name, key in state.servers],
@@ -109,7 +112,9 @@ def load(directory: Path) -> Sandbox | None:
             raise SandboxStateError(f"{file} was written by another version of orchestray; remove it")
         accounts = {name: Account(**account) for name, account in content["accounts"].items()}
         servers = tuple((s["name"], InstanceKey(s["host"], int(s["port"]))) for s in content["servers"])
-        return Sandbox(Path(content["folder"]), bool(content["semi_sync"]), Accounts(**accounts), servers)
+        kind = content.get("kind", DEFAULT_KIND)
+        semi_sync = bool(content["semi_sync"])
+        return Sandbox(Path(content["folder"]), semi_sync, Accounts(**accounts), servers, kind)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from services.sandbox.binaries import Mysqld, cache_directory
@@ -35,7 +36,7 @@ def copy_template(mysqld: Mysqld, target: Path) -> None:
 
 def _template(mysqld: Mysqld) -> Path:
     """The template for this server; whoever comes first makes it, others wait for that."""
-    digest = hashlib.sha256(f"{mysqld.path.resolve()} {mysqld.version}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(mysqld.identity.encode()).hexdigest()[:12]
     folder = cache_directory() / "templates"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -86,33 +87,32 @@ def _bootstrap(mysqld: Mysqld, raw: Path) -> None:
 
 
 def _initialize(mysqld: Mysqld, raw: Path, how: list[str], script: str = "") -> None:
-    _run(
-        [
-            str(mysqld.path),
-            "--no-defaults",
-            *(f"--{name}={value}" for name, value in mysqld.settings.items()),
-            *(["--user=root"] if os.geteuid() == 0 else []),
-            f"--datadir={raw}",
-            *how,
-        ],
+    arguments = [
+        "--no-defaults",
+        *(f"--{name}={value}" for name, value in mysqld.settings.items()),
+        *(["--user=root"] if os.geteuid() == 0 else []),
+        f"--datadir={raw}",
+        *how,
+    ]
+    _check(
+        lambda: mysqld.run(arguments, folder=raw.parent, timeout_seconds=_INITIALIZE_SECONDS, script=script),
         "an empty data directory could not be made",
-        _INITIALIZE_SECONDS,
-        script,
     )
 
 
 def _copy(source: Path, target: Path) -> None:
     arguments = ["cp", "--archive", "--sparse=always", str(source), str(target)]
-    _run(arguments, "a data directory could not be copied", _COPY_SECONDS)
+    _check(
+        lambda: subprocess.run(arguments, check=False, capture_output=True, text=True, timeout=_COPY_SECONDS),
+        "a data directory could not be copied",
+    )
 
 
-def _run(arguments: list[str], failure: str, timeout_seconds: float, script: str = "") -> None:
+def _check(run: Callable[[], subprocess.CompletedProcess[str]], failure: str) -> None:
     try:
-        done = subprocess.run(
-            arguments, check=False, capture_output=True, text=True, timeout=timeout_seconds, input=script
-        )
+        done = run()
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServerFailedError(f"{failure}: {error}") from error
     if done.returncode != 0:
         said = "\n".join(done.stderr.strip().splitlines()[-10:])
-        raise ServerFailedError(f"{failure}: {arguments[0]} ended with {done.returncode}\n{said}")
+        raise ServerFailedError(f"{failure}: {done.args[0]} ended with {done.returncode}\n{said}")

@@ -98,7 +98,7 @@ def sandbox(mysqld: Mysqld, tmp_path: Path) -> Iterator[Command]:
 
 
 def test_up_status_down(sandbox: Command) -> None:
-    code, said, complaint = sandbox("up", "--replicas", "2", "--semi-sync")
+    code, said, complaint = sandbox("up", "--replicas", "2")
     assert (code, complaint) == (0, "")
     state = json.loads((sandbox.directory / "sandbox.json").read_text())
     folder = Path(state["folder"])
@@ -132,6 +132,23 @@ def test_up_status_down(sandbox: Command) -> None:
     code, _, complaint = sandbox("down")
     assert code == 1
     assert "no sandbox is up" in complaint
+
+
+def test_up_and_status_of_mariadb(sandbox: Command, mariadbd: Mysqld) -> None:
+    assert "--image: only for docker" in sandbox("up", "mariadb", "--image", "x")[2]
+    options = ("--replicas", "1", "--intermediate", "--no-semi-sync")
+    code, said, complaint = sandbox("up", "mariadb", *options)
+    assert (code, complaint) == (0, "")
+    assert "sandbox (mariadb): 3 of 3 servers run, asynchronous" in said
+    state = json.loads((sandbox.directory / "sandbox.json").read_text())
+    master, middle, leaf = (f"127.0.0.1:{server['port']}" for server in state["servers"])
+    roles = {words[0]: line for line in said.splitlines() if (words := line.split())}
+    assert roles[master].endswith(" master")
+    assert roles[middle].endswith(f" replica of {master}")
+    assert roles[leaf].endswith(f" replica of {middle}")
+    processes = _processes(Path(state["folder"]))
+    assert sandbox("down")[1] == "sandbox: 3 servers ended, data removed\n"
+    assert not any(process.is_alive for process in processes)
 
 
 def test_a_second_sandbox_is_refused_and_the_first_left_alone(sandbox: Command) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from services.sandbox.binaries import Mysqld
 from tests.integration.conftest import MakeNode
 from tests.node import Node
 from tests.servers import short_directory, wait_until
@@ -308,6 +309,24 @@ def test_the_sandbox_fails_over(make_node: MakeNode) -> None:
     began = time.monotonic()
     assert node.stop() == 0
     assert_nothing_left(node, GONE_SECONDS - (time.monotonic() - began))  # no mysqld either
+
+
+def test_the_sandbox_of_mariadb_is_found(make_node: MakeNode, mariadbd: Mysqld) -> None:
+    options = ("--sandbox", "mariadb", "--replicas", "1", "--intermediate", "--no-semi-sync")
+    node = make_node(None, *options).start()
+    node.wait_said(r"sandbox: 3 MariaDB servers, asynchronous replication with GTID\n")
+    servers = re.findall(r"(127\.0\.0\.1:\d+) +pid \d+ +(?:master|replica of (\S+))", node.said)
+    master, middle, leaf = (server for server, _ in servers)
+    assert [source for _, source in servers] == ["", master, middle]
+    wait_until(
+        lambda: len(seen := node.instances()) == 3 and all(one["IsLastCheckValid"] for one in seen.values()),
+        40,
+        lambda: node.said,
+    )
+    assert node.instances()[leaf]["MasterKey"]["Port"] == int(middle.partition(":")[2])
+    assert "the account lacks" not in node.said
+    assert node.stop() == 0
+    assert_nothing_left(node)
 
 
 def test_the_sandbox_is_told_to_stop_while_it_starts(make_node: MakeNode) -> None:
