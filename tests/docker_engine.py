@@ -56,6 +56,8 @@ def engine(folder: Path) -> Iterator[bool]:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait(10)
+            for mounted in (folder / "exec").glob("netns/*"):  # which it leaves, and nobody could remove
+                subprocess.run(["umount", mounted], check=False, timeout=10)
 
 
 def _answers() -> bool:
