@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,12 @@ from services.sandbox.topology import TopologySpec
 from tests.chaos.parts import assert_one_of_each, memory
 from tests.node import Watched, watching
 from tests.servers import wait_until
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="package")

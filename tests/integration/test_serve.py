@@ -19,6 +19,8 @@ from tests.integration.conftest import MakeNode
 from tests.node import Node
 from tests.servers import short_directory, wait_until
 
+pytestmark = pytest.mark.alone
+
 GONE_SECONDS = 10
 RAY_DEATH_SECONDS = 5
 
