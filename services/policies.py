@@ -5,6 +5,8 @@ They know nothing of configuration keys; this is the one place where keys and po
 
 from __future__ import annotations
 
+import math
+
 from services.config import KEYS, Settings, endpoint_matches
 from services.deciding_policies import analysis_policy, tree_policy
 from services.execution.environment import Timing
@@ -88,6 +90,9 @@ def promotion_policy(settings: Settings) -> PromotionPolicy:
         prevent_cross_region=settings.PreventCrossRegionMasterFailover,
         fences=bool(settings.FenceProcesses),
         fence_required=settings.FenceProcessesRequired,
+        lag_limit_seconds=60 * settings.FailMasterPromotionOnLagMinutes,
+        apply_promotion=settings.ApplyMySQLPromotionAfterMasterFailover,
+        detach_promoted=settings.MasterFailoverDetachReplicaMasterHost,
     )
 
 
@@ -108,6 +113,11 @@ def timing(settings: Settings) -> Timing:
     return Timing(
         dial=settings.InstanceHeartbeatMilliseconds / 1000,
         no_progress=float(settings.ReasonableReplicationLagSeconds),
+        drain_within=(
+            float(settings.InstanceBulkOperationsWaitTimeoutSeconds)
+            if settings.FailMasterPromotionIfSQLThreadNotUpToDate
+            else math.inf
+        ),
     )
 
 

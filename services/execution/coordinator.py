@@ -20,6 +20,7 @@ import structlog
 
 from services.analysis import ReplicationAnalysis
 from services.config import Settings
+from services.execution.aftermath import register_downtimes
 from services.execution.dead_master import DeadMasterRecovery, hook_facts, last_seen
 from services.execution.dead_master import Outcome as Result
 from services.execution.environment import Environment, Sessions
@@ -36,14 +37,12 @@ from services.store.store import Store
 from services.store.times import seconds_until, shifted, utc_now
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import AnalysisEntry, DeposedMaster, Downtime, FailureDetection, Recovery
+from services.topology.records import AnalysisEntry, DeposedMaster, FailureDetection, Recovery
 
 __all__ = ["ClusterView", "Coordinator", "Observer", "RecoveryRefusedError"]
 
 RECOVERED_CODES = frozenset({"DeadMaster", "DeadMasterAndSomeReplicas"})
 _DETECTION_SECONDS = 0.5
-_LOST_IN_RECOVERY = "lost-in-recovery"
-_LOST_SECONDS = 365 * 86400.0
 _HELD_LOOK_SECONDS = (0.02, 1.0)
 """The shortest and the longest pause between looks at a failure that is held down."""
 _SETTLE_SECONDS = 1.2
@@ -340,6 +339,10 @@ class Coordinator:
             )
             self._observer.promoted(entry.cluster_id, old, new)
 
+        async def is_master(key: InstanceKey) -> bool:
+            records = await self._store.clusters.load()
+            return any((one.id, one.master_key) == (entry.cluster_id, key) for one in records)
+
         credentials, bounds = login(settings), timing(settings)
         return Environment(
             recovery_uid=recovery.uid,
@@ -350,6 +353,8 @@ class Coordinator:
             utc_now=utc_now,
             depose=depose,
             timing=bounds,
+            is_master=is_master,
+            detach_lost=settings.DetachLostReplicasAfterMasterFailover,
         )
 
     async def _settle(self, failed: Instance) -> None:
@@ -382,6 +387,7 @@ class Coordinator:
         key = entry.analyzed_instance_key
         if result.succeeded:
             message = f"promoted {result.successor} in place of {key} in {took}"
+            message += "" if result.opened else ", without opening it"
             if result.lost:
                 lost = ", ".join(f"{lost} ({why})" for lost, why in sorted(result.lost.items()))
                 message += f"; lost: {lost}"
@@ -402,26 +408,19 @@ class Coordinator:
         if result.succeeded:
             self._gates.passed(entry.cluster_id)
             with contextlib.suppress(StoreError):  # it is over, and right: this is only for people
-                await self._downtime([key, *result.lost])
+                await register_downtimes(
+                    self._store.registrations,
+                    [key, *result.lost],
+                    result.successor,
+                    owner=self._hostname,
+                    minutes=settings.MasterFailoverLostInstancesDowntimeMinutes,
+                )
         else:
             self._gates.failed(entry.cluster_id)
         self._observer.event("recovery", message, key, entry.cluster_name)
         self._observer.changed((key, *entry.replicas))
         if facts is not None:
             self._hooks.start(recovery, facts, mandate.term, journal.say)
-
-    async def _downtime(self, keys: list[InstanceKey]) -> None:
-        now = utc_now()
-        for key in keys:
-            await self._store.registrations.begin_downtime(
-                Downtime(
-                    key=key,
-                    owner=self._hostname,
-                    reason=_LOST_IN_RECOVERY,
-                    begins_at=now,
-                    ends_at=shifted(now, _LOST_SECONDS),
-                )
-            )
 
     async def synchronise(self) -> None:
         """Read what people switched. Raises StoreError. Called again and again."""
