@@ -246,6 +246,11 @@ def _promotion(
             f"{len(acknowledging)} of the replicas that are left can give one: bring one back, or lower "
             "rpl_semi_sync_source_wait_for_replica_count there"
         )
+    if not policy.apply_promotion and frozen.failed.semi_sync_master_enabled:
+        notes.append(
+            f"{frozen.failed.key} ran semi-sync, and it is not switched on on {key}: "
+            "ApplyMySQLPromotionAfterMasterFailover is false"
+        )
     return Plan(
         cluster_id=frozen.cluster_id,
         failed=frozen.failed.key,
