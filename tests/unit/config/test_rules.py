@@ -246,7 +246,8 @@ def test_basic_authentication_without_a_user_is_remarked() -> None:
         (
             {"MasterFailoverDetachReplicaMasterHost": True},
             "MasterFailoverDetachReplicaMasterHost: has no effect while "
-            "ApplyMySQLPromotionAfterMasterFailover is true, because the promoted server forgets its source; remove it",
+            "ApplyMySQLPromotionAfterMasterFailover is true, because the promoted server forgets its source; "
+            "remove it",
         ),
     ],
 )
