@@ -9,6 +9,7 @@ cannot be asked any more is that of the replication channel again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ __all__ = ["Classifier", "ClassifyingQueries"]
 
 _PLACE_SECONDS = 60.0
 _MOST_TEXT = 128
+_SERVER_SHARE = 0.8  # of the time-out: the server gives up before we do, and the connection stays
 _log = structlog.get_logger(__name__)
 
 
@@ -80,23 +82,29 @@ class Classifier:
 
     async def run(self) -> None:
         """Until cancelled."""
+        pause = self._pause
         try:
             while True:
                 await self._answers.wait()
                 self._answers.clear()
                 try:
                     await self._ask()
+                    pause = self._pause
                 except MySQLError as error:
                     self._has_lag = False
                     self._complain("connection", error)
                     self._drop()
-                await asyncio.sleep(self._pause)
+                    pause = min(2 * pause, _PLACE_SECONDS)
+                await asyncio.sleep(pause)
         finally:
             self._drop()
 
     async def _ask(self) -> None:
         if self._connection is None or self._connection.closed:
             self._connection = await Connection.open(self._key, self._login, timeout=self._timeout)
+            with contextlib.suppress(StatementError):  # MySQL's: what we do not await any more ends there too
+                limit = f"SET SESSION max_execution_time={int(self._timeout * _SERVER_SHARE * 1000)}"
+                await self._connection.query(limit, timeout=self._timeout)
         if self._queries.replication_lag:
             self._has_lag, self._lag = await self._value("replication_lag")
         if time.monotonic() - self._placed_at < _PLACE_SECONDS:
