@@ -30,6 +30,7 @@ def watched(mysqld: Mysqld) -> Iterator[Watched]:
         DetectRegionQuery="SELECT no_such_column",
         RegionPattern=r"^(\d+)",
         ReplicationLagQuery="SELECT 7.9",
+        RestartLeaderAfterSeconds=60,
     ) as watched:
         watched.node.wait_settled(watched.topology.master, watched.topology.replicas)
         yield watched
