@@ -14,6 +14,7 @@ from tests.node import Watched, key_of, watching
 from tests.recovery_world import follows
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.timeout(300)  # the node's start counts
 HOLD_SECONDS = 5
 
 
