@@ -201,6 +201,14 @@ class LeaderActor:
     def changed(self, keys: tuple[InstanceKey, ...]) -> None:
         self._periodic.spawn(self._tell(self._topology, "changed", list(keys)))
 
+    def look_again(self, key: InstanceKey) -> None:
+        self._periodic.spawn(self._look_again(key))
+
+    async def _look_again(self, key: InstanceKey) -> None:
+        with contextlib.suppress(NodeError):
+            patience = _PEER_SECONDS + self._settings.InstanceHeartbeatMilliseconds / 1000
+            await self.consider(await self._topology.call("fresh_view_of", key, timeout=patience))
+
     # calls
 
     async def ping(self) -> str:
@@ -263,7 +271,7 @@ class LeaderActor:
         number = await self._stored(
             store.recoveries.acknowledge(which, owner=owner, comment=comment, at=utc_now())
         )
-        coordinator.elected()
+        coordinator.acknowledged()
         return number
 
     async def register_candidate(self, key: InstanceKey, rule: str) -> None:

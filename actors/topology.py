@@ -59,6 +59,7 @@ _NO_PROBLEM = "NoProblem"
 _PASSING = frozenset({"FirstTierReplicaFailingToConnectToMaster", "LockedSemiSyncMasterHypothesis"})
 """Codes that say less than what is said of the master in the same moment, or are not yet sure."""
 _REMIND_SECONDS = 0.9  # the Leader hears again of what is still to be acted upon
+_REPORT_SECONDS = 0.5  # from the end of a check until it is known here
 _PROBE_SILENCE_SECONDS = 2.0  # beyond the poll interval
 _log = structlog.get_logger(__name__)
 
@@ -79,6 +80,7 @@ class TopologyActor:
         self._gateway = Peer(GATEWAY)
         self._news: deque[News] = deque(maxlen=NEWS_KEPT)
         self._dirty = asyncio.Event()
+        self._reported = asyncio.Event()  # a new one for each report
         self._told: dict[str, tuple[float, tuple[tuple[InstanceKey, str], ...]]] = {}
         self._codes: dict[InstanceKey, str] = {}
         self._stopping = False
@@ -182,6 +184,8 @@ class TopologyActor:
         registry = self._ready()
         self._probes.reported(name)
         changes = registry.observe(observations, now=time.monotonic(), utc=utc_now())
+        self._reported.set()
+        self._reported = asyncio.Event()
         await self._act_on(changes)
 
     async def _act_on(self, changes: Changes) -> None:
@@ -261,6 +265,8 @@ class TopologyActor:
             await self._leader.call("consider", view, timeout=_PUSH_SECONDS)
 
     async def _tick(self) -> None:
+        if self._durable is not None:
+            self._durable.expire(utc_now())
         self._analyse()
         self._dirty.set()
         self._periodic.spawn(self._look_closer())
@@ -345,8 +351,10 @@ class TopologyActor:
         await self._probes.look(keys, burst=True)
 
     async def synchronise(self) -> None:
-        """Registrations were changed in the store: read them."""
+        """Registrations were changed in the store: read them, and tell the Leader what follows."""
         await self._synchronise()
+        self._told.clear()
+        self._analyse()
         self._dirty.set()
 
     async def _synchronise(self) -> None:
@@ -359,6 +367,22 @@ class TopologyActor:
             return
         if new:
             await self._arrange_probes()
+
+    async def fresh_view_of(self, key: InstanceKey) -> ClusterView:
+        """As ``view_of``, once the server and its replicas were checked anew, or time is up."""
+        registry, began = self._ready(), time.monotonic()
+        near = {key, *(one.key for one in registry.topology(began).replicas_of(key))}
+        await self._probes.look(near, burst=True)
+        until = began + self._settings.InstanceHeartbeatMilliseconds / 1000 + _REPORT_SECONDS
+
+        def awaited() -> bool:
+            known = registry.instances
+            return any(one in known and known[one].checked_at < began for one in near)
+
+        while awaited() and (left := until - time.monotonic()) > 0:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._reported.wait(), left)
+        return await self.view_of(key)
 
     async def view_of(self, key: InstanceKey) -> ClusterView:
         """The cluster of a server, with all that is wrong in it now. Raises UnknownInstanceError."""

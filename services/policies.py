@@ -5,15 +5,19 @@ They know nothing of configuration keys; this is the one place where keys and po
 
 from __future__ import annotations
 
+import math
+
 from services.config import KEYS, Settings, endpoint_matches
 from services.deciding_policies import analysis_policy, tree_policy
 from services.execution.environment import Timing
+from services.mysql.classification import ClassifyingQueries
 from services.mysql.connection import Login, TlsFiles
 from services.mysql.watcher import WatchPolicy
 from services.planning.candidates import PromotionPolicy
 from services.publish.hooks import HookKind, HookPolicy
 from services.registry.registry import RegistryPolicy
 from services.topology.keys import InstanceKey
+from services.topology.places import PlacePatterns
 
 __all__ = ["hook_policy", "login", "promotion_policy", "registry_policy", "timing", "watch_policy"]
 
@@ -44,6 +48,12 @@ def watch_policy(settings: Settings) -> WatchPolicy:
         read_timeout=float(settings.MySQLDiscoveryReadTimeoutSeconds),
         dead_factor=settings.DeadInstancePollSecondsMultiplyFactor,
         dead_max=float(settings.DeadInstancePollSecondsMax),
+        queries=ClassifyingQueries(
+            data_center=settings.DetectDataCenterQuery,
+            region=settings.DetectRegionQuery,
+            physical_environment=settings.DetectPhysicalEnvironmentQuery,
+            replication_lag=settings.ReplicationLagQuery,
+        ),
     )
 
 
@@ -51,10 +61,25 @@ def registry_policy(settings: Settings, hostname: str = "", token: str = "") -> 
     return RegistryPolicy(
         tree=tree_policy(settings),
         analysis=analysis_policy(settings, hostname, token),
+        places=_places(settings),
         poll_seconds=float(settings.InstancePollSeconds),
         ignores_host=_host_filter(settings.DiscoveryIgnoreHostnameFilters),
         ignores_replica=_host_filter(settings.DiscoveryIgnoreReplicaHostnameFilters),
         ignores_master=_host_filter(settings.DiscoveryIgnoreMasterHostnameFilters),
+    )
+
+
+def _places(settings: Settings) -> PlacePatterns:
+    queries = {
+        "data_center": settings.DetectDataCenterQuery,
+        "region": settings.DetectRegionQuery,
+        "physical_environment": settings.DetectPhysicalEnvironmentQuery,
+    }
+    return PlacePatterns(
+        data_center=settings.DataCenterPattern,
+        region=settings.RegionPattern,
+        physical_environment=settings.PhysicalEnvironmentPattern,
+        asked=frozenset(name for name, query in queries.items() if query),
     )
 
 
@@ -65,6 +90,9 @@ def promotion_policy(settings: Settings) -> PromotionPolicy:
         prevent_cross_region=settings.PreventCrossRegionMasterFailover,
         fences=bool(settings.FenceProcesses),
         fence_required=settings.FenceProcessesRequired,
+        lag_limit_seconds=60 * settings.FailMasterPromotionOnLagMinutes,
+        apply_promotion=settings.ApplyMySQLPromotionAfterMasterFailover,
+        detach_promoted=settings.MasterFailoverDetachReplicaMasterHost,
     )
 
 
@@ -85,6 +113,11 @@ def timing(settings: Settings) -> Timing:
     return Timing(
         dial=settings.InstanceHeartbeatMilliseconds / 1000,
         no_progress=float(settings.ReasonableReplicationLagSeconds),
+        drain_within=(
+            float(settings.InstanceBulkOperationsWaitTimeoutSeconds)
+            if settings.FailMasterPromotionIfSQLThreadNotUpToDate
+            else math.inf
+        ),
     )
 
 

@@ -87,6 +87,9 @@ class Events:
     def changed(self, keys: tuple[InstanceKey, ...]) -> None:
         pass
 
+    def look_again(self, key: InstanceKey) -> None:
+        pass
+
 
 class ElectionMandate:
     """The right to act under one term of a seat."""

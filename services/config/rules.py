@@ -164,6 +164,24 @@ def adjusted(s: Settings) -> Settings:
     return replace(s, **changes)
 
 
+def _promotion_remarks(s: Settings) -> Iterator[tuple[str, str]]:
+    for key, tells in (
+        ("PreventCrossDataCenterMasterFailover", ("DataCenterPattern", "DetectDataCenterQuery")),
+        ("PreventCrossRegionMasterFailover", ("RegionPattern", "DetectRegionQuery")),
+    ):
+        if getattr(s, key) and not any(getattr(s, one) for one in tells):
+            yield key, f"has no effect, because nothing tells where servers are; set {' or '.join(tells)}"
+    detaches = s.MasterFailoverDetachReplicaMasterHost or s.MasterFailoverDetachSlaveMasterHost
+    if detaches and s.ApplyMySQLPromotionAfterMasterFailover:
+        yield (
+            "MasterFailoverDetachReplicaMasterHost",
+            (
+                "has no effect while ApplyMySQLPromotionAfterMasterFailover is true, because the promoted "
+                "server forgets its source; remove it"
+            ),
+        )
+
+
 def remarks(s: Settings, given: Collection[str]) -> Iterator[tuple[str, str]]:
     """(key, text) about settings, before they are adjusted, that do not do what they seem to.
 
@@ -184,6 +202,7 @@ def remarks(s: Settings, given: Collection[str]) -> Iterator[tuple[str, str]]:
     ):
         if new in given and not getattr(s, new) and getattr(s, old):
             yield new, f"false has no effect while {old} is true; set {old} to false"
+    yield from _promotion_remarks(s)
     low, high = _CONSUL_BATCH
     if not low <= s.ConsulMaxKVsPerTransaction <= high:
         yield "ConsulMaxKVsPerTransaction", f"{s.ConsulMaxKVsPerTransaction} is brought into {low} to {high}"

@@ -224,7 +224,7 @@ class Settings(OwnKeys):
     ApplyMySQLPromotionAfterMasterFailover: bool = key(FLAG, True)
     PreventCrossDataCenterMasterFailover: bool = key(FLAG, False)
     PreventCrossRegionMasterFailover: bool = key(FLAG, False)
-    MasterFailoverLostInstancesDowntimeMinutes: int = key(NATURAL, 0, "(no effect)")
+    MasterFailoverLostInstancesDowntimeMinutes: int = key(NATURAL, 0, "0: until they are in place again")
     MasterFailoverDetachSlaveMasterHost: bool = key(FLAG, False, "(obsolete) true forces the next key")
     MasterFailoverDetachReplicaMasterHost: bool = key(FLAG, False, "detach the promoted from the old master")
     FailMasterPromotionOnLagMinutes: int = key(NATURAL, 0, "abort a promotion at this lag")

@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
+from services.execution.detaching import detach
 from services.execution.environment import Environment
 from services.execution.errors import MasterAnswersError, NoProgressError, StepFailedError
+from services.execution.progress import Progress
 from services.mysql.connection import Row
 from services.mysql.dialect import modern_columns
 from services.mysql.errors import ConnectError, LostError, StatementError
@@ -54,7 +56,8 @@ async def drain(step: Step, env: Environment) -> None:
 
 async def wait_executed(step: Step, env: Environment, session: ActingSession) -> None:
     """Until the server has executed ``step.gtid_set``, as long as its applier makes progress (rule 1)."""
-    started, progress_at, last, pause = False, time.monotonic(), "", env.timing.look
+    started, began, pause = False, time.monotonic(), env.timing.look
+    progress = Progress(session, env.timing.no_progress)
     question = (
         f"SELECT GTID_SUBSET('{_one_line(step.gtid_set)}', @@global.gtid_executed) AS done, "
         "@@global.gtid_executed AS executed"
@@ -74,12 +77,12 @@ async def wait_executed(step: Step, env: Environment, session: ActingSession) ->
         if channel["Replica_SQL_Running"] != "Yes" and not started:
             await session.act(session.dialect.start_applier, step=str(step.number))
             started = True
-        now = time.monotonic()
+        if not covering and time.monotonic() - began > env.timing.drain_within:
+            late = f"its relay log is not consumed after {env.timing.drain_within:g} s"
+            raise NoProgressError(step, f"{late} (FailMasterPromotionIfSQLThreadNotUpToDate)")
         applied = f"{row['executed']} {channel['Relay_Log_File']}:{channel['Relay_Log_Pos']}"
-        seen = f"{applied} {channel['Source_Log_File']}:{channel['Read_Source_Log_Pos']}"
-        if seen != last:
-            last, progress_at = seen, now
-        elif now - progress_at > env.timing.no_progress:
+        received = f"{channel['Source_Log_File']}:{channel['Read_Source_Log_Pos']}"
+        if await progress.has_ended(f"{applied} {received}"):
             patience = f"for {env.timing.no_progress:g} s"
             if covering and channel["Replica_IO_Running"] != "Yes":
                 raise StepFailedError(step, f"it could not connect to {step.source} {patience}")
@@ -322,6 +325,7 @@ ACTIONS: dict[StepKind, Action] = {
     StepKind.FENCE: fence_processes,
     StepKind.DEPOSE: depose,
     StepKind.OPEN: open_for_writes,
+    StepKind.DETACH: detach,
     StepKind.FORGET_SOURCE: forget_source,
     StepKind.REPOINT: repoint,
     StepKind.VERIFY: verify,

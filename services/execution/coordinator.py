@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 import time
 from collections.abc import Callable, Coroutine
@@ -19,6 +20,7 @@ import structlog
 
 from services.analysis import ReplicationAnalysis
 from services.config import Settings
+from services.execution.aftermath import register_downtimes
 from services.execution.dead_master import DeadMasterRecovery, hook_facts, last_seen
 from services.execution.dead_master import Outcome as Result
 from services.execution.environment import Environment, Sessions
@@ -32,17 +34,17 @@ from services.publish.hooks import HookRunner
 from services.store.errors import ClusterBlockedError, ClusterBusyError, StoreError
 from services.store.recoveries import Outcome
 from services.store.store import Store
-from services.store.times import shifted, utc_now
+from services.store.times import seconds_until, shifted, utc_now
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import AnalysisEntry, DeposedMaster, Downtime, FailureDetection, Recovery
+from services.topology.records import AnalysisEntry, DeposedMaster, FailureDetection, Recovery
 
 __all__ = ["ClusterView", "Coordinator", "Observer", "RecoveryRefusedError"]
 
 RECOVERED_CODES = frozenset({"DeadMaster", "DeadMasterAndSomeReplicas"})
 _DETECTION_SECONDS = 0.5
-_LOST_IN_RECOVERY = "lost-in-recovery"
-_LOST_SECONDS = 365 * 86400.0
+_HELD_LOOK_SECONDS = (0.02, 1.0)
+"""The shortest and the longest pause between looks at a failure that is held down."""
 _SETTLE_SECONDS = 1.2
 """A new term waits so long before it promotes, if a server neither answers nor refuses: a session of an
 earlier, paused Leader there ends after 1 s (``wait_timeout``)."""
@@ -65,6 +67,10 @@ class Observer(Protocol):
 
     def changed(self, keys: tuple[InstanceKey, ...]) -> None:
         """These servers were changed: look at them again."""
+        ...
+
+    def look_again(self, key: InstanceKey) -> None:
+        """Look at this server and its replicas now, and have what is found then considered."""
         ...
 
 
@@ -91,6 +97,7 @@ class Coordinator:
         self._background: set[asyncio.Task[None]] = set()
         runner = HookRunner(lambda: hook_policy(settings()))
         self._hooks = RecoveryHooks(store, runner, observer.event)
+        self._held: dict[InstanceKey, asyncio.TimerHandle] = {}
 
     @property
     def busy_clusters(self) -> frozenset[str]:
@@ -99,6 +106,10 @@ class Coordinator:
     def elected(self) -> None:
         """A new term has begun: nothing of what was held against clusters before counts."""
         self._elected_at = time.monotonic()
+        self._gates.begin_anew()
+
+    def acknowledged(self) -> None:
+        """Somebody acknowledged recoveries: what they blocked is tried again at once."""
         self._gates.clear()
 
     def consider(self, view: ClusterView) -> None:
@@ -106,11 +117,15 @@ class Coordinator:
         for finding in view.findings:
             if not finding.actionable or finding.analysis not in RECOVERED_CODES:
                 continue
-            if self._mandate() is None or view.cluster.id in self._running:
+            if self._mandate() is None:
+                continue
+            self._gates.seen(finding.analyzed_instance_key)
+            if view.cluster.id in self._running:
                 continue
             reason = self._gates.why_not(view, finding)
             if reason:
                 _log.debug("not recovering", cluster=view.cluster.name, reason=reason)
+                self._look_again_in_time(view, finding)
             else:
                 self._start(view, finding, automatic=True)
             if not finding.skippable_due_to_downtime:
@@ -125,6 +140,19 @@ class Coordinator:
         if self._announced.get(finding.analyzed_instance_key) != finding.analysis:
             self._announced[finding.analyzed_instance_key] = finding.analysis
             self._in_background(self._detected(view, finding, skip_hooks=skip_hooks))
+
+    def _look_again_in_time(self, view: ClusterView, finding: ReplicationAnalysis) -> None:
+        """While it is held down: from time to time, to see whether it lasts, and when that is over."""
+        held_for, key = self._gates.held_for(view, finding), finding.analyzed_instance_key
+        if held_for is None or key in self._held:
+            return
+
+        def due() -> None:
+            del self._held[key]
+            self._observer.look_again(key)
+
+        pause = min(max(held_for, _HELD_LOOK_SECONDS[0]), _HELD_LOOK_SECONDS[1])
+        self._held[key] = asyncio.get_running_loop().call_later(pause, due)
 
     def _start(
         self,
@@ -276,7 +304,10 @@ class Coordinator:
         try:
             return await self._store.recoveries.register(recovery, automatic=automatic)
         except (ClusterBusyError, ClusterBlockedError) as error:
-            if self._gates.failed(view.cluster.id):
+            left = math.inf
+            if isinstance(error, ClusterBlockedError):
+                left = seconds_until(error.blocking.blocked_until)
+            if self._gates.failed(view.cluster.id, within=left):
                 key = finding.analyzed_instance_key
                 self._observer.event("blocked", f"recovery of {key} blocked: {error}", key, view.cluster.name)
             raise RecoveryRefusedError(str(error)) from None
@@ -308,6 +339,10 @@ class Coordinator:
             )
             self._observer.promoted(entry.cluster_id, old, new)
 
+        async def is_master(key: InstanceKey) -> bool:
+            records = await self._store.clusters.load()
+            return any((one.id, one.master_key) == (entry.cluster_id, key) for one in records)
+
         credentials, bounds = login(settings), timing(settings)
         return Environment(
             recovery_uid=recovery.uid,
@@ -318,6 +353,8 @@ class Coordinator:
             utc_now=utc_now,
             depose=depose,
             timing=bounds,
+            is_master=is_master,
+            detach_lost=settings.DetachLostReplicasAfterMasterFailover,
         )
 
     async def _settle(self, failed: Instance) -> None:
@@ -350,6 +387,7 @@ class Coordinator:
         key = entry.analyzed_instance_key
         if result.succeeded:
             message = f"promoted {result.successor} in place of {key} in {took}"
+            message += "" if result.opened else ", without opening it"
             if result.lost:
                 lost = ", ".join(f"{lost} ({why})" for lost, why in sorted(result.lost.items()))
                 message += f"; lost: {lost}"
@@ -370,26 +408,19 @@ class Coordinator:
         if result.succeeded:
             self._gates.passed(entry.cluster_id)
             with contextlib.suppress(StoreError):  # it is over, and right: this is only for people
-                await self._downtime([key, *result.lost])
+                await register_downtimes(
+                    self._store.registrations,
+                    [key, *result.lost],
+                    result.successor,
+                    owner=self._hostname,
+                    minutes=settings.MasterFailoverLostInstancesDowntimeMinutes,
+                )
         else:
             self._gates.failed(entry.cluster_id)
         self._observer.event("recovery", message, key, entry.cluster_name)
         self._observer.changed((key, *entry.replicas))
         if facts is not None:
             self._hooks.start(recovery, facts, mandate.term, journal.say)
-
-    async def _downtime(self, keys: list[InstanceKey]) -> None:
-        now = utc_now()
-        for key in keys:
-            await self._store.registrations.begin_downtime(
-                Downtime(
-                    key=key,
-                    owner=self._hostname,
-                    reason=_LOST_IN_RECOVERY,
-                    begins_at=now,
-                    ends_at=shifted(now, _LOST_SECONDS),
-                )
-            )
 
     async def synchronise(self) -> None:
         """Read what people switched. Raises StoreError. Called again and again."""
@@ -445,6 +476,9 @@ class Coordinator:
 
     async def stop(self) -> None:
         """End what runs; what is open is resumed by the next term."""
+        for handle in self._held.values():
+            handle.cancel()
+        self._held.clear()
         tasks = [*self._running.values(), *self._background]
         for task in tasks:
             task.cancel()

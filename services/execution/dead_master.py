@@ -2,7 +2,9 @@
 
 What it guarantees, whatever happens to this process: as long as the journal has no intent to open a
 candidate, the replicas can be put back as they were; from that intent on, the recovery is completed if the
-candidate turns out to be open, and put back otherwise. It never opens a second one.
+candidate turns out to be open, and put back otherwise. It never opens a second one. Where the candidate is
+not to be opened (``ApplyMySQLPromotionAfterMasterFailover`` is false), the place of the opening is taken by
+the deposal of the failed master in the store.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from services.execution.executor import Executor, steps_from_json, steps_to_json
 from services.mysql.errors import ConnectError, LostError
 from services.planning.candidates import PromotionPolicy
 from services.planning.master_recovery import Frozen, plan_freeze, plan_promotion
-from services.planning.plan import Plan, Refusal, Step, StepKind
+from services.planning.plan import Plan, Refusal, Step, StepKind, turning_point
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import JournalEntry, JournalPhase
@@ -35,6 +37,10 @@ PLAN_KIND = "plan"
 """Kind of the journal entries that carry a plan as JSON; their step number is the plan's first step."""
 
 _RESUME_PATIENCE_SECONDS = 5.0
+_NOT_OPENED = (
+    "ApplyMySQLPromotionAfterMasterFailover is false; it stays read-only and keeps its replication channel, "
+    "stopped, for a hook or a person to open it"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +53,9 @@ class Outcome:
     participants: tuple[InstanceKey, ...] = ()
     errors: tuple[str, ...] = ()
     verified: bool = False
-    """The successor was seen to be writable in the end."""
+    """The successor was seen to be writable in the end, if it was to be opened."""
+    opened: bool = True
+    """False: the successor was left read-only, as configured."""
 
     @property
     def succeeded(self) -> bool:
@@ -99,7 +107,12 @@ class DeadMasterRecovery:
                 return await self._promote(plan)
             except NoProgressError as error:
                 await say(f"next candidate, because {error}")
-                policy = replace(policy, undrainable=policy.undrainable | {error.step.instance})
+                slow = error.step.instance
+                policy = replace(
+                    policy,
+                    undrainable=policy.undrainable | {slow},
+                    unfit={**policy.unfit, slow: error.reason},
+                )
             except MasterAnswersError as error:
                 return await self._abandon(error=f"the master is not dead: {error}")
             except StepFailedError as error:
@@ -114,22 +127,33 @@ class DeadMasterRecovery:
 
         Raises RecoveryInterruptedError while that cannot be told, and as ``run`` does.
         """
-        opened = await self._opened_candidate(entries)
         details = [json.loads(entry.detail) for entry in entries if entry.kind == PLAN_KIND]
         steps = [step for detail in details for step in steps_from_json(json.dumps(detail["steps"]))]
         remembered = [json.dumps(detail["before"]) for detail in details]
         remembered += [entry.detail for entry in entries if entry.kind == BEFORE_KIND]
         for text in remembered:
             self._env.before.update(before_from(text))
+        opened = await self._promoted_candidate(entries, steps)
         if opened is None:
             begun = {entry.step_no for entry in entries if entry.phase is JournalPhase.INTENT}
             self._touched = [step for step in steps if step.number in begun]
             return await self._abandon(error="its node stopped in the middle; nobody had been promoted")
-        opening = max(step.number for step in steps if step.kind is StepKind.OPEN)
-        rest = [step for step in steps if step.number > opening]
-        await self._env.journal.say(f"{opened} was opened before the interruption: completing the recovery")
+        turning = turning_point(steps)
+        rest = [step for step in steps if step.number > turning.number]
+        what = "opened" if turning.kind is StepKind.OPEN else "made the master"
+        await self._env.journal.say(f"{opened} was {what} before the interruption: completing the recovery")
         lost = {InstanceKey.parse(name): why for name, why in details[-1]["lost"].items()}
-        return await self._complete(opened, rest, lost)
+        return await self._complete(opened, turning, rest, lost)
+
+    async def _promoted_candidate(
+        self, entries: Sequence[JournalEntry], steps: Sequence[Step]
+    ) -> InstanceKey | None:
+        if any(entry.kind == StepKind.OPEN.value for entry in entries):
+            return await self._opened_candidate(entries)
+        if not any(entry.kind == StepKind.DEPOSE.value for entry in entries):
+            return None
+        candidate = turning_point(steps).source
+        return candidate if await self._env.is_master(candidate) else None
 
     async def _opened_candidate(self, entries: Sequence[JournalEntry]) -> InstanceKey | None:
         """The server that an intent to open names, if it is open. One that is silent is asked for a while."""
@@ -193,11 +217,15 @@ class DeadMasterRecovery:
 
     async def _read(self, replica: Instance) -> Instance:
         session = await self._env.sessions.on(replica.key)
-        return await session.read_replica(replica, timeout=self._env.timing.statement)
+        read = await session.read_replica(replica, timeout=self._env.timing.statement)
+        # The lag that a query told is not asked again here; a channel that is stopped tells none.
+        lags = [lag for lag in (replica.replication_lag_seconds, read.replication_lag_seconds) if lag]
+        return replace(read, replication_lag_seconds=max(lags, default=None))
 
     async def _promote(self, plan: Plan) -> Outcome:
         self._journal_plan(plan)
-        opening = next(step.stage for step in plan.steps if step.kind is StepKind.OPEN)
+        turning = turning_point(plan.steps)
+        opening = turning.stage
         self._touched += [step for step in plan.steps if step.stage < opening]
         try:
             unfenced = await self._executor.run([step for step in plan.steps if step.stage <= opening])
@@ -207,14 +235,17 @@ class DeadMasterRecovery:
             # It may be open all the same. Only a new session, which ends this one, can tell.
             unknown = f"whether {plan.candidate} is open is not known: {error}"
             raise RecoveryInterruptedError(unknown) from None
-        await self._env.journal.say(f"{plan.candidate} is open for writes")
+        said = f"{plan.candidate} is open for writes"
+        if turning.kind is not StepKind.OPEN:
+            said = f"{plan.candidate} is the master and was not opened: {_NOT_OPENED}"
+        await self._env.journal.say(said)
         rest = [step for step in plan.steps if step.stage > opening]
-        outcome = await self._complete(plan.candidate, rest, dict(plan.lost))
+        outcome = await self._complete(plan.candidate, turning, rest, dict(plan.lost))
         not_fenced = tuple(f"{key} was not fenced: {why}" for key, why in unfenced.items())
         return replace(outcome, errors=(*not_fenced, *outcome.errors))
 
     async def _complete(
-        self, successor: InstanceKey, rest: Sequence[Step], lost: dict[InstanceKey, str]
+        self, successor: InstanceKey, turning: Step, rest: Sequence[Step], lost: dict[InstanceKey, str]
     ) -> Outcome:
         """From the opening on there is no way back: what fails is reported, and the others are served."""
         errors: list[str] = []
@@ -232,6 +263,8 @@ class DeadMasterRecovery:
                 lost[key] = reason
         for key, reason in sorted(lost.items()):
             await self._env.journal.say(f"{key} is lost: {reason}")
+        if self._env.detach_lost and lost:
+            await self._detach(sorted(lost), max(step.number for step in (turning, *rest)) + 1)
         participants = {step.instance for step in rest if step.instance not in lost} - {self._failed}
         return Outcome(
             successor=successor,
@@ -239,7 +272,28 @@ class DeadMasterRecovery:
             participants=tuple(sorted(participants)),
             errors=tuple(errors),
             verified=verified,
+            opened=turning.kind is StepKind.OPEN,
         )
+
+    async def _detach(self, lost: Sequence[InstanceKey], first: int) -> None:
+        """So that they do not follow the failed master when it comes back. It is tried, and told."""
+        steps = [
+            Step(
+                number=number,
+                stage=1,
+                kind=StepKind.DETACH,
+                instance=key,
+                source=self._failed,
+                required=False,
+                what=f"detach it from {self._failed}",
+            )
+            for number, key in enumerate(lost, start=first)
+        ]
+        failures = await self._executor.run(steps)
+        await self._executor.flush()
+        for key in lost:
+            done = f"could not be detached: {failures[key]}" if key in failures else "is detached"
+            await self._env.journal.say(f"{key} is lost and {done}")
 
     async def _abandon(self, *, refusal: Refusal | None = None, error: str = "") -> Outcome:
         if error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -39,6 +40,7 @@ class Timing:
     statement: float = 1.5  # any one statement
     stop: float = 4.0  # STOP REPLICA, which waits for a receiver that hangs in a connect
     no_progress: float = 10.0  # an applier that drains (ReasonableReplicationLagSeconds)
+    drain_within: float = math.inf  # all of it, if FailMasterPromotionIfSQLThreadNotUpToDate
     connect_replica: float = 5.0  # a re-pointed receiver until it receives
     look: float = 0.005  # first pause between looks at a condition; grows tenfold at most
 
@@ -93,6 +95,10 @@ class Sessions:
         await asyncio.gather(*(session.close() for session in sessions), return_exceptions=True)
 
 
+async def _is_not(_key: InstanceKey) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """One recovery's world. ``clock`` gives UTC texts for the journal."""
@@ -112,6 +118,9 @@ class Environment:
     """Runs FenceProcesses for (failed, candidate); gives why they failed, "" if they did not."""
     hook_facts: str = ""
     """What the hooks of this recovery are told, for a later term; "" if it is to run none."""
+    is_master: Callable[[InstanceKey], Awaitable[bool]] = _is_not
+    """Whether the store has this server as the cluster's master by now."""
+    detach_lost: bool = False
 
     async def remember(self, before: Instance, step: Step) -> None:
         """Durably, before ``step`` changes a server that the plan did not expect to find alive."""

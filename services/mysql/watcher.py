@@ -15,10 +15,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
+from services.mysql.classification import Classifier, ClassifyingQueries
 from services.mysql.connection import Connection, Login, speaks_http
 from services.mysql.errors import ConnectError, LostError, StatementError
 from services.mysql.poll import PartialPollError, PolledServer
@@ -42,7 +43,7 @@ Report = Callable[[Observation], None]
 
 @dataclass(frozen=True, slots=True)
 class WatchPolicy:
-    """Times of a watcher, in seconds."""
+    """Times of a watcher, in seconds, and what else it asks."""
 
     poll: float = 5.0
     heartbeat: float = 0.5
@@ -50,6 +51,7 @@ class WatchPolicy:
     read_timeout: float = 10.0
     dead_factor: float = 1.0
     dead_max: float = 300.0
+    queries: ClassifyingQueries = field(default_factory=ClassifyingQueries)
 
 
 class Watcher:
@@ -69,15 +71,21 @@ class Watcher:
         self._speaks_http: bool | None = None
         self._failures = 0
         self._redial = False
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._classifier = Classifier(
+            key, login, policy.queries, pause=policy.poll, timeout=policy.read_timeout, news=self.look
+        )
 
     def start(self) -> None:
-        self._task = asyncio.ensure_future(self._run())
+        self._tasks.add(asyncio.ensure_future(self._run()))
+        if self._policy.queries:
+            self._tasks.add(asyncio.ensure_future(self._classifier.run()))
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=1.0)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
         self._drop()
 
     def look(self, *, burst: bool = False) -> None:
@@ -192,13 +200,14 @@ class Watcher:
         except PartialPollError as error:
             return self._failed(CheckOutcome.FAILED, str(error), began, partial=error.basics_read)
         elapsed = time.monotonic() - began
+        self._classifier.answers()
         return Observation(
             key=self.key,
             outcome=CheckOutcome.OK,
             partial_success=True,
             age_seconds=elapsed,
             latency_seconds=elapsed,
-            instance=instance,
+            instance=self._classifier.applied(instance),
         )
 
     def _failed(

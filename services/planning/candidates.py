@@ -1,6 +1,11 @@
 """Who is to be promoted: candidates compared by what they hold (design, rule 2).
 
 What a replica holds is what it retrieved and what it executed, without its errant transactions.
+
+Promotion rules mean what they mean in the reference (recovery.md 4.2, 4.5), in one stage instead of two:
+who has ``must`` or ``prefer`` goes before who has none, even from another data centre and if it has to get
+what it lacks from others first (there it would take over from the one promoted before it); ``prefer_not`` is
+promoted if nobody else can be; ``must_not`` never. Data centre and environment decide among equals.
 """
 
 from __future__ import annotations
@@ -32,6 +37,12 @@ class PromotionPolicy:
     """Whether ``PromotionIgnoreHostnameFilters`` speaks of a server."""
     prevent_cross_data_center: bool = False
     prevent_cross_region: bool = False
+    lag_limit_seconds: int = 0
+    """Who lagged as much when the master failed is not promoted (``FailMasterPromotionOnLagMinutes``)."""
+    apply_promotion: bool = True
+    """Open the promoted server and have it forget its source (``ApplyMySQLPromotionAfterMasterFailover``)."""
+    detach_promoted: bool = False
+    """Where it keeps its source: detach it from that (``MasterFailoverDetachReplicaMasterHost``)."""
     designated: InstanceKey = NO_KEY
     undrainable: frozenset[InstanceKey] = frozenset()
     """Replicas that were seen not to execute what they retrieved (rule 1)."""
@@ -238,10 +249,7 @@ def _bans(failed: Instance, replica: Instance, policy: PromotionPolicy) -> list[
         bans.append("matches PromotionIgnoreHostnameFilters")
     if replica.sql_delay_seconds > 0:
         bans.append(f"is delayed by {replica.sql_delay_seconds} s")
-    if policy.prevent_cross_data_center and replica.data_center != failed.data_center:
-        bans.append("PreventCrossDataCenterMasterFailover: in another data center")
-    if policy.prevent_cross_region and replica.region != failed.region:
-        bans.append("PreventCrossRegionMasterFailover: in another region")
+    bans += _bans_by_settings(failed, replica, policy)
     if not replica.log_bin_enabled:
         bans.append("has no binary log")
     elif not replica.log_replica_updates_enabled:
@@ -255,6 +263,24 @@ def _bans(failed: Instance, replica: Instance, policy: PromotionPolicy) -> list[
     if replica.has_replication_filters:
         bans.append("has replication filters")
     return bans
+
+
+def _bans_by_settings(failed: Instance, replica: Instance, policy: PromotionPolicy) -> list[str]:
+    bans = []
+    if policy.prevent_cross_data_center and replica.data_center != failed.data_center:
+        bans.append("PreventCrossDataCenterMasterFailover: in another data center")
+    if policy.prevent_cross_region and replica.region != failed.region:
+        bans.append("PreventCrossRegionMasterFailover: in another region")
+    lag_seconds = _lag_at_failure(failed, replica)
+    if 0 < policy.lag_limit_seconds <= lag_seconds:
+        bans.append(f"FailMasterPromotionOnLagMinutes: lagged by {lag_seconds} s")
+    return bans
+
+
+def _lag_at_failure(failed: Instance, replica: Instance) -> int:
+    """A lag grows while there is no master: that part of it is not the replica's."""
+    alone_seconds = max(0.0, replica.checked_at - failed.seen_at) if failed.seen_at else 0.0
+    return int((replica.replication_lag_seconds or 0) - alone_seconds)
 
 
 def _can_follow(replica: Instance, source: Instance) -> bool:

@@ -135,6 +135,57 @@ def _acknowledges(replica: Instance) -> bool:
     return replica.semi_sync_replica_enabled or replica.semi_sync_replica_status
 
 
+class _Steps:
+    """The steps of a promotion, numbered as they are added."""
+
+    def __init__(self, first_step: int) -> None:
+        self.made: list[Step] = []
+        self.stages = count(2)
+        self._numbers = count(first_step)
+
+    def add(self, stage: int, kind: StepKind, instance: InstanceKey, what: str, **more: object) -> None:
+        step = Step(number=next(self._numbers), stage=stage, kind=kind, instance=instance, what=what, **more)  # type: ignore[arg-type]
+        self.made.append(step)
+
+
+def _run_fences(
+    steps: _Steps, key: InstanceKey, failed: InstanceKey, has: str, policy: PromotionPolicy
+) -> None:
+    if not policy.fences:
+        return
+    what = f"run FenceProcesses, {'which must succeed' if policy.fence_required else 'best effort'}"
+    steps.add(
+        next(steps.stages), StepKind.FENCE, failed, what, source=key, required=policy.fence_required
+    )  # fmt: skip
+    what = "dial it again: fencing may have taken long, or done nothing (rule 12)"
+    steps.add(
+        next(steps.stages), StepKind.DIAL_OLD_MASTER, failed, what, gtid_set=has, undo="open it again"
+    )  # fmt: skip
+
+
+def _turn(steps: _Steps, key: InstanceKey, failed: InstanceKey, policy: PromotionPolicy) -> int:
+    """From here on there is no way back. The stage in which others may follow (rule 9)."""
+    stage = next(steps.stages)
+    if policy.apply_promotion:
+        steps.add(stage, StepKind.OPEN, key, "open for writes")
+        stage = next(steps.stages)
+    steps.add(stage, StepKind.DEPOSE, failed, "remember it as deposed (rule 12)", source=key)
+    # Where nothing is opened, the deposal is what makes the other the master.
+    return stage if policy.apply_promotion else next(steps.stages)
+
+
+def _finish(steps: _Steps, key: InstanceKey, failed: InstanceKey, policy: PromotionPolicy) -> None:
+    stages = steps.stages
+    if policy.apply_promotion:
+        # Last, because it writes a lot: until then nobody but a restart would read what is forgotten here.
+        steps.add(next(stages), StepKind.FORGET_SOURCE, key, "forget the failed master", required=False)
+        what = "see that it is writable and the others receive from it"
+        steps.add(next(stages), StepKind.VERIFY, key, what)
+    elif policy.detach_promoted:
+        what = "detach it from the failed master"
+        steps.add(next(stages), StepKind.DETACH, key, what, source=failed, required=False)
+
+
 def _promotion(
     frozen: Frozen,
     candidates: Sequence[Candidate],
@@ -144,13 +195,8 @@ def _promotion(
     first_step: int,
     policy: PromotionPolicy,
 ) -> Plan:
-    numbers, stages = count(first_step), count(2)
-    steps: list[Step] = []
-
-    def add(stage: int, kind: StepKind, instance: InstanceKey, what: str, **more: object) -> None:
-        step = Step(number=next(numbers), stage=stage, kind=kind, instance=instance, what=what, **more)  # type: ignore[arg-type]
-        steps.append(step)
-
+    steps = _Steps(first_step)
+    add, stages = steps.add, steps.stages
     key = chosen.key
     holders = holders_for(chosen, candidates)
     has = chosen.executed | chosen.retrieved
@@ -173,27 +219,15 @@ def _promotion(
     stage = next(stages)
     what = "dial it once more, fence it if it answers (rule 12)"
     add(stage, StepKind.DIAL_OLD_MASTER, frozen.failed.key, what, gtid_set=str(has), undo="open it again")
-    semi_sync = _semi_sync(frozen.failed)
+    semi_sync = _semi_sync(frozen.failed) if policy.apply_promotion else None
     if semi_sync is not None:
         what = (
             f"semi-sync as on the failed master: {semi_sync.wait_point}, wait count {semi_sync.wait_count}, "
             f"time-out {semi_sync.timeout_ms} ms (rule 11)"
         )
         add(stage, StepKind.SEMI_SYNC_SOURCE, key, what, semi_sync=semi_sync, undo="switch it off")
-    if policy.fences:
-        what = f"run FenceProcesses, {'which must succeed' if policy.fence_required else 'best effort'}"
-        add(
-            next(stages), StepKind.FENCE, frozen.failed.key, what, source=key,
-            required=policy.fence_required,
-        )  # fmt: skip
-        what = "dial it again: fencing may have taken long, or done nothing (rule 12)"
-        add(
-            next(stages), StepKind.DIAL_OLD_MASTER, frozen.failed.key, what, gtid_set=str(has),
-            undo="open it again",
-        )  # fmt: skip
-    add(next(stages), StepKind.OPEN, key, "open for writes")
-    stage = next(stages)
-    add(stage, StepKind.DEPOSE, frozen.failed.key, "remember it as deposed (rule 12)", source=key)
+    _run_fences(steps, key, frozen.failed.key, str(has), policy)
+    stage = _turn(steps, key, frozen.failed.key, policy)
     followers = [candidate for candidate in candidates if candidate is not chosen]
     acknowledging = _who_acknowledges(semi_sync, followers)
     for follower in followers:
@@ -201,9 +235,7 @@ def _promotion(
             stage, StepKind.REPOINT, follower.key, f"replicate from {key} (rule 9)", source=key,
             gtid_set=str(follower.holds), required=False, semi_sync_replica=follower.key in acknowledging,
         )  # fmt: skip
-    # Last, because it writes a lot: until then nobody but a restart would read what is forgotten here.
-    add(next(stages), StepKind.FORGET_SOURCE, key, "forget the failed master", required=False)
-    add(next(stages), StepKind.VERIFY, key, "see that it is writable and the others receive from it")
+    _finish(steps, key, frozen.failed.key, policy)
     lost = {
         replica.key: frozen.why.get(replica.key, "could not be reached") for replica in frozen.unreachable
     }
@@ -214,11 +246,16 @@ def _promotion(
             f"{len(acknowledging)} of the replicas that are left can give one: bring one back, or lower "
             "rpl_semi_sync_source_wait_for_replica_count there"
         )
+    if not policy.apply_promotion and frozen.failed.semi_sync_master_enabled:
+        notes.append(
+            f"{frozen.failed.key} ran semi-sync, and it is not switched on on {key}: "
+            "ApplyMySQLPromotionAfterMasterFailover is false"
+        )
     return Plan(
         cluster_id=frozen.cluster_id,
         failed=frozen.failed.key,
         candidate=key,
-        steps=tuple(steps),
+        steps=tuple(steps.made),
         ranking=ranking,
         lost=lost,
         notes=tuple(notes),

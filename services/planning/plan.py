@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from services.topology.keys import NO_KEY, InstanceKey
 
-__all__ = ["Plan", "Ranked", "Refusal", "SemiSync", "Step", "StepKind"]
+__all__ = ["Plan", "Ranked", "Refusal", "SemiSync", "Step", "StepKind", "turning_point"]
 
 
 class StepKind(str, Enum):
@@ -22,6 +22,7 @@ class StepKind(str, Enum):
     FENCE = "fence"
     DEPOSE = "depose"
     OPEN = "open"
+    DETACH = "detach"
     FORGET_SOURCE = "forget-source"
     REPOINT = "repoint"
     VERIFY = "verify"
@@ -45,7 +46,8 @@ class Step:
     stage: int
     kind: StepKind
     instance: InstanceKey
-    source: InstanceKey = NO_KEY  # COVER, REPOINT: whom to replicate from; FENCE: the candidate
+    source: InstanceKey = NO_KEY
+    """COVER, REPOINT: whom to replicate from; DETACH: from whom; DEPOSE, FENCE: the candidate."""
     gtid_set: str = ""
     """DRAIN, COVER: what must have been executed afterwards; DIAL_OLD_MASTER: what the candidate has then."""
     semi_sync: SemiSync | None = None  # SEMI_SYNC_SOURCE
@@ -58,6 +60,12 @@ class Step:
     @property
     def title(self) -> str:
         return f"{self.kind.value} {self.instance}"
+
+
+def turning_point(steps: Sequence[Step]) -> Step:
+    """The last step before which all can be undone: the opening or, where nothing is opened, the deposal."""
+    openings = [step for step in steps if step.kind is StepKind.OPEN]
+    return (openings or [step for step in steps if step.kind is StepKind.DEPOSE])[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

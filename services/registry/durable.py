@@ -11,6 +11,7 @@ from dataclasses import replace
 import structlog
 
 from services.registry.facts import facts_from_json, facts_to_json, lasting_facts
+from services.registry.lost import settle
 from services.registry.registry import Registry
 from services.store.clusters import ClusterRecord
 from services.store.errors import StoreError
@@ -20,7 +21,7 @@ from services.store.times import utc_now
 from services.store.write_behind import WriteBehind
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
-from services.topology.records import DeposedMaster, Downtime
+from services.topology.records import CandidateRule, DeposedMaster, Downtime
 from services.topology.tree import ClusterIdentity, Topology, roots_without_identity
 
 __all__ = ["Durable"]
@@ -49,6 +50,8 @@ class Durable:
         self._identifying = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._read_error = ""
+        self._rules: tuple[CandidateRule, ...] = ()
+        self._downtimes: tuple[Downtime, ...] = ()
         self._in_store: frozenset[InstanceKey] = frozenset()
         self._kept: dict[InstanceKey, tuple[Instance | None, float]] = {}
 
@@ -100,6 +103,8 @@ class Durable:
             deposed = await self._store.clusters.deposed_masters()
         rules = await self._store.registrations.candidates(utc_now())
         downtimes = await self._store.registrations.downtimes(utc_now())
+        if self.acts:
+            downtimes = await self._settle_lost(downtimes)
         recoveries_enabled = await self._store.registrations.recoveries_enabled()
         stored = () if self.acts else await self._store.instances.load_all()
         others_changed = not self.acts and self._follow(stored)
@@ -109,11 +114,26 @@ class Durable:
             self._deposed = deposed
             self._clusters.update({record.id: record for record in records})
             self._publish_identities()
-        registered = {rule.key: rule.promotion_rule for rule in rules}
-        down = {downtime.key: downtime for downtime in downtimes}
+        self._rules, self._downtimes = rules, downtimes
+        self.expire(utc_now())
+        return others_changed
+
+    async def _settle_lost(self, downtimes: tuple[Downtime, ...]) -> tuple[Downtime, ...]:
+        """Lift or renew what recoveries began; those that last."""
+        settled = settle(downtimes, self._registry.topology(time.monotonic()), utc_now())
+        for downtime in settled.lifted:
+            if await self._store.registrations.end_downtime(downtime.key):
+                self._event("downtime", f"{downtime.key} is in its place again: not lost", downtime.key, "")
+        for downtime in settled.renewed:
+            await self._store.registrations.begin_downtime(downtime)
+        return tuple(downtime for downtime in downtimes if downtime not in settled.lifted)
+
+    def expire(self, now: str) -> None:
+        """Registrations count until their end, without the store being asked again."""
+        registered = {rule.key: rule.promotion_rule for rule in self._rules if rule.expires_at > now}
+        down = {downtime.key: downtime for downtime in self._downtimes if downtime.ends_at > now}
         for key, instance in list(self._registry.instances.items()):
             self._apply(instance, registered.get(key, "neutral"), down.get(key))
-        return others_changed
 
     def _follow(self, stored: Iterable[KnownInstance]) -> bool:
         """Another node acts: what it found is watched here too, what it forgot is forgotten."""

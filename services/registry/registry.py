@@ -9,6 +9,7 @@ from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
 from services.topology.instance import Instance, Observation, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.merging import as_promoted, merge
+from services.topology.places import PlacePatterns, placed
 from services.topology.tree import Cluster, ClusterIdentity, Topology, TreePolicy, derive
 
 __all__ = ["Changes", "Registry", "RegistryPolicy"]
@@ -30,6 +31,7 @@ class RegistryPolicy:
 
     tree: TreePolicy = field(default_factory=TreePolicy)
     analysis: AnalysisPolicy = field(default_factory=AnalysisPolicy)
+    places: PlacePatterns = field(default_factory=PlacePatterns)
     poll_seconds: float = 5.0
     ignores_host: HostFilter = _no_host
     ignores_replica: HostFilter = _no_host
@@ -56,12 +58,23 @@ class Registry:
     """Belongs to one event loop. Times are seconds of one monotonic clock, which the caller reads."""
 
     def __init__(self, policy: RegistryPolicy) -> None:
-        self.policy = policy
+        self._policy = policy
         self._instances: dict[InstanceKey, Instance] = {}
         self._identities: dict[str, ClusterIdentity] = {}
         self._forgotten: dict[InstanceKey, float] = {}
         self._awaited_since: dict[InstanceKey, float] = {}
         self._topology: Topology | None = None
+
+    @property
+    def policy(self) -> RegistryPolicy:
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: RegistryPolicy) -> None:
+        self._policy = policy
+        for instance in list(self._instances.values()):
+            self._set(instance)
+        self._topology = None
 
     # what is known
 
@@ -123,7 +136,8 @@ class Registry:
 
     def restore(self, instances: Iterable[Instance]) -> None:
         for instance in instances:
-            self._instances.setdefault(instance.key, instance)
+            if instance.key not in self._instances:
+                self._set(instance)
         self._topology = None
 
     def forget(self, keys: Collection[InstanceKey], now: float) -> None:
@@ -181,7 +195,7 @@ class Registry:
         )
 
     def _set(self, instance: Instance) -> None:
-        self._instances[instance.key] = instance
+        self._instances[instance.key] = placed(instance, self._policy.places)
         self._topology = None
 
     def _linked(self, instance: Instance, now: float) -> set[InstanceKey]:

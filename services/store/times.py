@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-__all__ = ["checked", "shifted", "utc_now"]
+__all__ = ["checked", "seconds_until", "shifted", "utc_now"]
 
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -28,6 +28,11 @@ def shifted(text: str, seconds: float) -> str:
     """
     whole = int(seconds) + (seconds > int(seconds))
     return (_parse(text) + timedelta(seconds=whole)).strftime(_FORMAT)
+
+
+def seconds_until(text: str) -> float:
+    """From now; negative if it has passed."""
+    return (_parse(text) - datetime.now(timezone.utc)).total_seconds()
 
 
 def _parse(text: str) -> datetime:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from services.topology.coordinates import NO_COORDINATES
 from services.topology.instance import Instance, Observation, ThreadState
 from services.topology.keys import NO_KEY
+from services.topology.places import PLACES
 
 __all__ = ["LOSSLESS_TIMEOUT_MS", "as_promoted", "merge", "with_registrations"]
 
@@ -16,9 +17,6 @@ LOSSLESS_TIMEOUT_MS = 2**32 - 1
 _REGISTERED = (
     "instance_alias",
     "semi_sync_priority",
-    "data_center",
-    "region",
-    "physical_environment",
     "suggested_cluster_alias",
     "promotion_rule",
     "is_candidate",
@@ -32,7 +30,9 @@ _REGISTERED = (
 
 def with_registrations(fresh: Instance, known: Instance) -> Instance:
     """What a server says of itself, with what people and queries had registered about it."""
-    return replace(fresh, **{name: getattr(known, name) for name in _REGISTERED})
+    registered = {name: getattr(known, name) for name in _REGISTERED}
+    places = {name: getattr(fresh, name) or getattr(known, name) for name in PLACES}
+    return replace(fresh, **registered, **places)
 
 
 def as_promoted(successor: Instance, failed: Instance | None) -> Instance:

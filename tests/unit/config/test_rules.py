@@ -228,3 +228,41 @@ def test_basic_authentication_without_a_user_is_remarked() -> None:
     assert loaded(AuthenticationMethod="basic").warnings == (
         'x: AuthenticationMethod: is "basic", while HTTPAuthUser is empty; give a user name',
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "warning"),
+    [
+        (
+            {"PreventCrossDataCenterMasterFailover": True},
+            "PreventCrossDataCenterMasterFailover: has no effect, because nothing tells where servers are; "
+            "set DataCenterPattern or DetectDataCenterQuery",
+        ),
+        (
+            {"PreventCrossRegionMasterFailover": True, "DataCenterPattern": "(.)"},
+            "PreventCrossRegionMasterFailover: has no effect, because nothing tells where servers are; "
+            "set RegionPattern or DetectRegionQuery",
+        ),
+        (
+            {"MasterFailoverDetachReplicaMasterHost": True},
+            "MasterFailoverDetachReplicaMasterHost: has no effect while "
+            "ApplyMySQLPromotionAfterMasterFailover is true, because the promoted server forgets its source; "
+            "remove it",
+        ),
+    ],
+)
+def test_a_setting_about_promotion_that_cannot_do_what_it_says_is_remarked(
+    values: dict[str, object], warning: str
+) -> None:
+    assert loaded(**values).warnings == (f"x: {warning}",)
+
+
+def test_settings_about_promotion_that_do_what_they_say_are_not_remarked() -> None:
+    assert not loaded(
+        PreventCrossDataCenterMasterFailover=True,
+        DetectDataCenterQuery="select 'x'",
+        PreventCrossRegionMasterFailover=True,
+        RegionPattern="(.)",
+        MasterFailoverDetachReplicaMasterHost=True,
+        ApplyMySQLPromotionAfterMasterFailover=False,
+    ).warnings

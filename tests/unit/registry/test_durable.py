@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from services.registry.registry import Registry, RegistryPolicy
 from services.store.clusters import ClusterRecord
 from services.store.instances import KnownInstance
 from services.store.store import Store
+from services.store.times import shifted, utc_now
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, Observation, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import DeposedMaster
+from services.topology.records import CandidateRule, DeposedMaster, Downtime
 
 OLD, NEW, OTHER = (InstanceKey(f"db{n}", 3306) for n in (1, 2, 3))
 UTC = "2026-11-22T20:46:24Z"
@@ -181,3 +183,45 @@ async def test_facts_that_are_newer_than_a_promotion_stand(store: Store) -> None
     await durable.load()
     assert registry.instances[NEW].master_key == OTHER
     await durable.close()
+
+
+async def test_a_promotion_rule_and_a_downtime_end_on_time_without_another_look_into_the_store(
+    store: Store,
+) -> None:
+    """CandidateInstanceExpireMinutes after it was registered a rule is neutral, and shown so."""
+    registry, durable = node(store)
+    see(registry, master(), replica(NEW))
+    now = utc_now()
+    await store.registrations.register_candidate(
+        CandidateRule(key=NEW, promotion_rule="must_not", last_suggested=now, expires_at=shifted(now, 60))
+    )
+    await store.registrations.begin_downtime(
+        Downtime(key=OLD, owner="dba", reason="upgrade", begins_at=now, ends_at=shifted(now, 120))
+    )
+    await durable.synchronise()
+    assert registry.instances[NEW].promotion_rule == "must_not"
+    assert registry.instances[OLD].is_downtimed
+    durable.expire(shifted(now, 60))
+    assert registry.instances[NEW].promotion_rule == "neutral"
+    assert registry.instances[OLD].is_downtimed
+    durable.expire(shifted(now, 120))
+    assert not registry.instances[OLD].is_downtimed
+    assert registry.instances[OLD].downtime_reason == ""
+
+
+async def test_who_was_lost_and_replicates_again_is_not_downtimed_any_more(store: Store) -> None:
+    registry, durable = node(store)
+    now = time.monotonic()
+    see(registry, master(), replica(NEW), replica(OTHER), now=now)
+    long_ago = shifted(utc_now(), -61)
+    for key, reason in ((NEW, "lost-in-recovery"), (OTHER, "upgrade")):
+        downtime = Downtime(
+            key=key, owner="n", reason=reason, begins_at=long_ago, ends_at=shifted(long_ago, 365 * 86400)
+        )
+        await store.registrations.begin_downtime(downtime)
+    await durable.synchronise()
+    assert registry.instances[NEW].is_downtimed, "another node acts, and does that"
+    durable.acts = True
+    await durable.synchronise()
+    assert not registry.instances[NEW].is_downtimed
+    assert [one.key for one in await store.registrations.downtimes(utc_now())] == [OTHER]
