@@ -11,22 +11,19 @@ asks one. In short:
 * Printed: lower case, one piece for each UUID, in the order of the UUIDs, joined by a comma and a newline;
   inside it untagged intervals first, then tags in ASCII order; adjacent intervals merged.
 
-The intervals of one source are held as one tuple of bounds, ``start, end, start, end, …``, strictly
-increasing, each end excluded. So a number is in the set if an odd number of bounds is not greater
-than it, and no operation looks at single transactions: a set of 2^62 of them costs two numbers.
-
-MariaDB's GTIDs (``0-1-100``) are positions, not sets, and are not read here.
+How sets are held and compared: ``services.topology.transactions``. MariaDB's GTIDs (``0-1-100``) are
+positions, not sets: ``services.topology.mariadb_gtid``.
 """
 
 from __future__ import annotations
 
-import operator
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar, NamedTuple
+
+from services.topology.transactions import Bounds, TransactionSet, bounds_of, intervals_of
 
 __all__ = ["MAX_GNO", "MAX_TEXT_LENGTH", "GtidSet", "GtidSource", "GtidSyntaxError"]
 
@@ -42,9 +39,7 @@ _TAG = re.compile(rf"[{_SPACE}]*([A-Za-z_][A-Za-z0-9_]{{0,31}})[{_SPACE}]*")
 _DASHED = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _UUID = re.compile(rf"{_DASHED}|\{{{_DASHED}\}}|[0-9A-Fa-f]{{32}}")
 
-_Bounds = tuple[int, ...]
 _MAX_DIGITS = len(str(MAX_GNO))
-_BEYOND = MAX_GNO + 2  # greater than any bound, the excluded end of MAX_GNO included
 
 
 class GtidSyntaxError(ValueError):
@@ -59,18 +54,12 @@ class GtidSource(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class GtidSet:
-    """An immutable, hashable set of transactions. Made by ``parse`` and by operations on others.
-
-    ``|``, ``-``, ``&`` are union, difference and intersection; ``>=``, ``>``, ``<=``, ``<`` compare by
-    inclusion, so that of two sets neither may be ``>=`` the other. All are linear in the number of
-    intervals. A set is true if it is not empty.
-    """
+class GtidSet(TransactionSet):
+    """Transactions of MySQL servers. Made by ``parse`` and by operations on others."""
 
     EMPTY: ClassVar[GtidSet]
 
-    _runs: tuple[tuple[GtidSource, _Bounds], ...]
-    """Sorted by source; no source twice, none without bounds."""
+    _runs: tuple[tuple[GtidSource, Bounds], ...]
 
     @classmethod
     def parse(cls, text: str) -> GtidSet:
@@ -84,7 +73,7 @@ class GtidSet:
         for piece in text.split(","):
             if stripped := piece.strip(_SPACE):
                 _read_piece(stripped, found)
-        return cls(tuple((source, _bounds(found[source])) for source in sorted(found) if found[source]))
+        return cls(tuple((source, bounds_of(found[source])) for source in sorted(found) if found[source]))
 
     def __str__(self) -> str:
         """The server's own form, as in ``@@gtid_executed``."""
@@ -94,50 +83,12 @@ class GtidSet:
             for source, bounds in runs:
                 if source.tag:
                     parts.append(source.tag)
-                parts += (f"{s}-{e - 1}" if e - s > 1 else str(s) for s, e in _intervals(bounds))
+                parts += (f"{s}-{e - 1}" if e - s > 1 else str(s) for s, e in intervals_of(bounds))
             pieces.append(":".join(parts))
         return ",\n".join(pieces)
 
     def __repr__(self) -> str:
         return f"GtidSet.parse({_shown(str(self))})"
-
-    def __bool__(self) -> bool:
-        return bool(self._runs)
-
-    def __or__(self, other: GtidSet) -> GtidSet:
-        return self._combined(other, operator.or_)
-
-    def __and__(self, other: GtidSet) -> GtidSet:
-        return self._combined(other, operator.and_)
-
-    def __sub__(self, other: GtidSet) -> GtidSet:
-        return self._combined(other, operator.gt)  # in this one > in the other: here and not there
-
-    def __ge__(self, other: GtidSet) -> bool:
-        return self.contains(other)
-
-    def __le__(self, other: GtidSet) -> bool:
-        return other.contains(self)
-
-    def __gt__(self, other: GtidSet) -> bool:
-        return self != other and self.contains(other)
-
-    def __lt__(self, other: GtidSet) -> bool:
-        return self != other and other.contains(self)
-
-    def contains(self, other: GtidSet) -> bool:
-        """Every transaction of ``other`` is in this set (``GTID_SUBSET(other, self)``)."""
-        mine = dict(self._runs)
-        return all(_covers(mine.get(source, ()), bounds) for source, bounds in other._runs)
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._runs
-
-    @property
-    def count(self) -> int:
-        """How many transactions; may exceed 64 bits."""
-        return sum(end - start for _, bounds in self._runs for start, end in _intervals(bounds))
 
     def sources(self) -> frozenset[GtidSource]:
         """The (uuid, tag) pairs of which there is at least one transaction."""
@@ -152,16 +103,6 @@ class GtidSet:
         """The transactions of all other servers, whatever their tags. UUIDs as in ``only``."""
         unwanted = _uuids(uuids)
         return GtidSet(tuple(run for run in self._runs if run[0].uuid not in unwanted))
-
-    def _combined(self, other: GtidSet, keep: Callable[[bool, bool], bool]) -> GtidSet:
-        if not isinstance(other, GtidSet):
-            return NotImplemented
-        mine, theirs = dict(self._runs), dict(other._runs)
-        runs = (
-            (source, _sweep(mine.get(source, ()), theirs.get(source, ()), keep))
-            for source in sorted(mine.keys() | theirs.keys())
-        )
-        return GtidSet(tuple(run for run in runs if run[1]))
 
 
 GtidSet.EMPTY = GtidSet(())
@@ -203,48 +144,6 @@ def _number(digits: str, piece: str, *, lowest: int) -> int:
             f"{_shown(digits)} in {_shown(piece)} is out of range: transactions are numbered 1 to {MAX_GNO}"
         )
     return number
-
-
-def _bounds(intervals: list[tuple[int, int]]) -> _Bounds:
-    """Sort, merge what overlaps or touches, and flatten."""
-    bounds: list[int] = []
-    for start, end in sorted(intervals):
-        if not bounds or start > bounds[-1]:
-            bounds += (start, end)
-        elif end > bounds[-1]:
-            bounds[-1] = end
-    return tuple(bounds)
-
-
-def _intervals(bounds: _Bounds) -> Iterator[tuple[int, int]]:
-    return zip(bounds[::2], bounds[1::2], strict=True)
-
-
-def _sweep(left: _Bounds, right: _Bounds, keep: Callable[[bool, bool], bool]) -> _Bounds:
-    """Walk both in step and keep the numbers for which ``keep(is in left, is in right)``.
-
-    ``keep(False, False)`` must be false.
-    """
-    left, right = (*left, _BEYOND), (*right, _BEYOND)
-    at_left = at_right = 0  # how many bounds are passed: odd means inside an interval
-    kept: list[int] = []
-    while (bound := min(left[at_left], right[at_right])) != _BEYOND:
-        at_left += left[at_left] == bound
-        at_right += right[at_right] == bound
-        if keep(at_left % 2 == 1, at_right % 2 == 1) != (len(kept) % 2 == 1):
-            kept.append(bound)
-    return tuple(kept)
-
-
-def _covers(outer: _Bounds, inner: _Bounds) -> bool:
-    if outer == inner:  # the usual case, at the speed of C
-        return True
-    at = 0
-    for start, end in _intervals(inner):
-        at = bisect_right(outer, start, at)
-        if at % 2 == 0 or outer[at] < end:
-            return False
-    return True
 
 
 def _uuids(uuids: Iterable[str]) -> frozenset[str]:
