@@ -17,6 +17,7 @@ import pymysql
 from services.execution.dead_master import DeadMasterRecovery, Outcome
 from services.execution.environment import Environment, Sessions, Timing
 from services.mysql.connection import Login
+from services.mysql.dialect import modern_columns
 from services.mysql.poll import PolledServer
 from services.planning.candidates import PromotionPolicy
 from services.planning.plan import StepKind
@@ -261,7 +262,9 @@ class World:
             timing=self.timing,
         )
 
-    async def recover(self, policy: PromotionPolicy | None = None, *, forced: bool = False) -> Outcome:
+    async def recover(
+        self, policy: PromotionPolicy | None = None, *, forced: bool = False, patience_seconds: float = 60
+    ) -> Outcome:
         """Recover the master as it was last seen, with the replicas as they were last seen."""
         failed = self.seen[self.master.key]
         replicas = [one for one in self.seen.values() if one.master_key == self.master.key]
@@ -269,7 +272,7 @@ class World:
         try:
             work = DeadMasterRecovery(env, "c", self.master.key)
             running = work.run(failed, replicas, policy or PromotionPolicy(), forced=forced)
-            return await asyncio.wait_for(running, 60)
+            return await asyncio.wait_for(running, patience_seconds)
         finally:
             await env.sessions.close()
 
@@ -320,20 +323,21 @@ class World:
 
 
 def state_of(server: MySQLServer) -> dict[str, object]:
-    channel = (server.query("SHOW REPLICA STATUS") or [{}])[0]
+    channel = modern_columns((server.query("SHOW REPLICA STATUS") or [{}])[0])
     variables = server.query(f"SHOW GLOBAL VARIABLES LIKE '{_SOURCE_SETTINGS}'")
     return {
         "read_only": server.variable("read_only"),
-        "super_read_only": server.variable("super_read_only"),
+        "super_read_only": server.query("SHOW GLOBAL VARIABLES LIKE 'super_read_only'"),
         "source": (channel.get("Source_Host"), channel.get("Source_Port"), channel.get("Auto_Position")),
-        "receives": channel.get("Replica_IO_Running") in ("Yes", "Connecting"),
+        "by_gtid": channel.get("Using_Gtid"),  # MariaDB
+        "receives": channel.get("Replica_IO_Running") in ("Yes", "Connecting", "Preparing"),
         "applies": channel.get("Replica_SQL_Running"),
         **{row["Variable_name"]: row["Value"] for row in variables},
     }
 
 
 def follows(server: MySQLServer, source: MySQLServer) -> bool:
-    channels = server.query("SHOW REPLICA STATUS")
+    channels = [modern_columns(row) for row in server.query("SHOW REPLICA STATUS")]
     return [(c["Source_Port"], c["Replica_IO_Running"], c["Replica_SQL_Running"]) for c in channels] == [
         (source.port, "Yes", "Yes")
     ]

@@ -6,36 +6,42 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
+from services.execution.by_position import point_to_place, see_log_end, wait_relay_log_executed
 from services.execution.detaching import detach
 from services.execution.environment import Environment
 from services.execution.errors import MasterAnswersError, NoProgressError, StepFailedError
+from services.execution.fencing import fence, who_may_write_nevertheless
 from services.execution.progress import Progress
+from services.execution.relay_logs import (
+    channel_of,
+    executed_on,
+    is_torn,
+    keep_applier_running,
+    keep_nothing_unexecuted,
+    read_text,
+)
 from services.mysql.connection import Row
-from services.mysql.dialect import modern_columns
 from services.mysql.errors import ConnectError, LostError, StatementError
 from services.mysql.session import ActingSession, MandateOverError, quoted_host
 from services.planning.plan import SemiSync, Step, StepKind
-from services.topology.gtid import GtidSet
 from services.topology.instance import Instance
+from services.topology.transactions import TransactionSet
 
-__all__ = ["ACTIONS", "apply_semi_sync_source", "channel_of", "fence", "wait_executed"]
+__all__ = ["ACTIONS", "apply_semi_sync_source", "wait_executed"]
 
 Action = Callable[[Step, Environment], Awaitable[None]]
 
 _UNKNOWN_VARIABLE = 1193
+_TORN_STOP_SECONDS = 70.0
+"""An applier of MySQL that has begun a transaction without an end takes 60 s to stop (seen on 9.7)."""
 _DIALS = 3
 """A master that logs us in and is gone in the next moment is asked so often whether it is dead."""
-
-
-async def channel_of(session: ActingSession) -> Row | None:
-    """The replication channel's status, or None where none is configured."""
-    rows = await session.read(session.dialect.replica_status)
-    return modern_columns(rows[0]) if rows else None
 
 
 async def stop_receiver(step: Step, env: Environment) -> None:
     """Having issued the STOP is enough: a receiver that hangs in a connect cannot acknowledge."""
     session = await env.sessions.on(step.instance)
+    await keep_applier_running(step, session)
     try:
         statement = session.dialect.stop_receiver
         await session.act(statement, step=str(step.number), timeout=env.timing.dial)
@@ -49,8 +55,10 @@ async def stop_receiver(step: Step, env: Environment) -> None:
 
 
 async def drain(step: Step, env: Environment) -> None:
-    if step.gtid_set:
-        session = await env.sessions.on(step.instance)
+    session = await env.sessions.on(step.instance)
+    if step.by_position:
+        await wait_relay_log_executed(step, env, session)
+    elif step.gtid_set:
         await wait_executed(step, env, session)
 
 
@@ -58,13 +66,10 @@ async def wait_executed(step: Step, env: Environment, session: ActingSession) ->
     """Until the server has executed ``step.gtid_set``, as long as its applier makes progress (rule 1)."""
     started, began, pause = False, time.monotonic(), env.timing.look
     progress = Progress(session, env.timing.no_progress)
-    question = (
-        f"SELECT GTID_SUBSET('{_one_line(step.gtid_set)}', @@global.gtid_executed) AS done, "
-        "@@global.gtid_executed AS executed"
-    )
+    wanted = read_text(session, step.gtid_set)
     while True:
-        row = (await session.read(question))[0]
-        if row["done"] == 1:
+        executed = await executed_on(session)
+        if executed >= wanted:
             return
         channel = await channel_of(session)
         if channel is None:
@@ -80,7 +85,7 @@ async def wait_executed(step: Step, env: Environment, session: ActingSession) ->
         if not covering and time.monotonic() - began > env.timing.drain_within:
             late = f"its relay log is not consumed after {env.timing.drain_within:g} s"
             raise NoProgressError(step, f"{late} (FailMasterPromotionIfSQLThreadNotUpToDate)")
-        applied = f"{row['executed']} {channel['Relay_Log_File']}:{channel['Relay_Log_Pos']}"
+        applied = f"{executed} {channel['Relay_Log_File']}:{channel['Relay_Log_Pos']}"
         received = f"{channel['Source_Log_File']}:{channel['Read_Source_Log_Pos']}"
         if await progress.has_ended(f"{applied} {received}"):
             patience = f"for {env.timing.no_progress:g} s"
@@ -116,7 +121,9 @@ async def dial_old_master(step: Step, env: Environment) -> None:
             continue  # it spoke a moment ago: dead is only who does not speak when dialled again
         except StatementError as error:
             raise MasterAnswersError(step, f"it answers and cannot be fenced: {error.text}") from None
-        ahead = GtidSet.parse(executed) - GtidSet.parse(step.gtid_set)
+        if step.by_position:
+            raise MasterAnswersError(step, "it answers again, and without GTID nobody can tell what it has")
+        ahead = executed - read_text(session, step.gtid_set)
         if ahead:
             reason = f"it answers again and has {ahead.count} transactions more: {ahead}"
             raise MasterAnswersError(step, reason)
@@ -126,45 +133,18 @@ async def dial_old_master(step: Step, env: Environment) -> None:
     raise MasterAnswersError(step, "it answers and loses every connection")
 
 
-async def _fence_and_ask(step: Step, env: Environment, session: ActingSession) -> str:
-    sql = "SELECT @@global.read_only AS read_only, @@global.super_read_only AS super_read_only"
-    row = (await session.read(sql))[0]
+async def _fence_and_ask(step: Step, env: Environment, session: ActingSession) -> TransactionSet:
+    names = ("read_only", "super_read_only") if session.dialect.super_read_only else ("read_only",)
+    row = (await session.read(f"SELECT {', '.join(f'@@global.{name} AS {name}' for name in names)}"))[0]
+    closed = [name for name in names if str(row[name]) in ("1", "ON")]
     was = Instance(
-        key=step.instance,
-        read_only=str(row["read_only"]) in ("1", "ON"),
-        super_read_only=str(row["super_read_only"]) in ("1", "ON"),
+        key=step.instance, read_only="read_only" in closed, super_read_only="super_read_only" in closed
     )
     await env.remember(was, step)
     await fence(session, step=str(step.number))
-    return str((await session.read("SELECT @@global.gtid_executed AS executed"))[0]["executed"])
-
-
-async def fence(session: ActingSession, *, step: str) -> None:
-    """Read-only, and its client sessions ended."""
-    for attempt in range(3):
-        try:
-            await session.set_read_only(step=step)
-            break
-        except StatementError:
-            # A commit that waits for a semi-sync acknowledgement holds the lock: end its session.
-            if attempt == 2:
-                raise
-            await end_client_sessions(session, step=step)
-    await end_client_sessions(session, step=step)
-
-
-async def end_client_sessions(session: ActingSession, *, step: str) -> None:
-    rows = await session.read(
-        "SELECT ID AS id FROM information_schema.processlist WHERE ID <> CONNECTION_ID() "
-        "AND USER NOT IN ('system user', 'event_scheduler', SUBSTRING_INDEX(USER(), '@', 1)) "
-        "AND COMMAND NOT LIKE 'Binlog Dump%'"
-    )
-    for row in rows:
-        try:
-            await session.act(f"KILL {int(row['id'])}", step=step)
-        except StatementError as error:
-            if error.errno not in (1094, 1095, 3170, 1227):  # gone already, or of the system
-                raise
+    for finding in await who_may_write_nevertheless(session):
+        await env.journal.say(f"{step.instance}: {finding}")
+    return await executed_on(session)
 
 
 async def semi_sync_source(step: Step, env: Environment) -> None:
@@ -189,6 +169,8 @@ async def apply_semi_sync_source(
             f"{source}wait_no_{replica}": str(int(wanted.wait_no_replica)),
             f"{source}enabled": str(int(enabled)),
         }
+        if session.dialect.mariadb:  # which always waits for one
+            del settings[f"{source}wait_for_{replica}_count"]
         if await _semi_sync_source_values(session, settings) is None:
             continue
         assignments = ", ".join(f"GLOBAL {name} = {value}" for name, value in settings.items())
@@ -219,7 +201,11 @@ async def open_for_writes(step: Step, env: Environment) -> None:
 
 async def forget_source(step: Step, env: Environment) -> None:
     session = await env.sessions.on(step.instance)
-    await _stop_replica(step, env, session)
+    channel = await channel_of(session)
+    if channel is None:
+        return
+    patience = _TORN_STOP_SECONDS if is_torn(channel) else env.timing.stop
+    await session.act(session.dialect.stop_replica, step=str(step.number), timeout=patience)
     await session.act(session.dialect.reset_replica_all, step=str(step.number), timeout=env.timing.statement)
 
 
@@ -241,21 +227,6 @@ async def _semi_sync_replica_on(step: Step, session: ActingSession) -> None:
         await session.act("SET GLOBAL rpl_semi_sync_slave_enabled = 1", step=str(step.number))
 
 
-async def _keep_nothing_unexecuted(
-    step: Step, env: Environment, session: ActingSession, channel: Row
-) -> None:
-    """Rule 1: what it retrieved is executed by it, or contained in what the new source has executed."""
-    retrieved = GtidSet.parse(str(channel.get("Retrieved_Gtid_Set") or ""))
-    own = (await session.read("SELECT @@global.gtid_executed AS executed"))[0]["executed"]
-    left = retrieved - GtidSet.parse(str(own))
-    if left:
-        source = await env.sessions.on(step.source)
-        theirs = (await source.read("SELECT @@global.gtid_executed AS executed"))[0]["executed"]
-        left = left - GtidSet.parse(str(theirs))
-    if left:
-        raise StepFailedError(step, f"its relay log holds what {step.source} does not have: {left}")
-
-
 async def _wait_receiving(step: Step, env: Environment, session: ActingSession) -> None:
     deadline, pause = time.monotonic() + env.timing.connect_replica, env.timing.look
     while True:
@@ -271,6 +242,9 @@ async def _wait_receiving(step: Step, env: Environment, session: ActingSession) 
 
 async def verify(step: Step, env: Environment) -> None:
     session = await env.sessions.on(step.instance)
+    if step.place:
+        await see_log_end(step, session)
+        return
     row = (await session.read("SELECT @@global.read_only AS read_only"))[0]
     if str(row["read_only"]) not in ("0", "OFF"):
         raise StepFailedError(step, "it is read-only")
@@ -289,13 +263,33 @@ async def _point(step: Step, env: Environment, session: ActingSession) -> None:
     channel = await channel_of(session)
     if channel is None:
         raise StepFailedError(step, "it has no replication channel any more")
+    if step.place:
+        await point_to_place(step, env, session, host, channel)
+        return
+    if session.dialect.mariadb:
+        await _point_mariadb(step, env, session, host, channel)
+        return
     by_gtid = str(channel.get("Auto_Position", 0)) == "1"
     if not by_gtid:
         await _stop_replica(step, env, session)
     elif channel["Replica_IO_Running"] != "No":
         await session.act(session.dialect.stop_receiver, step=str(step.number), timeout=env.timing.stop)
     if step.kind is StepKind.REPOINT:
-        await _keep_nothing_unexecuted(step, env, session, channel)
+        await keep_nothing_unexecuted(step, env, session, channel)
+    statement = session.dialect.change_source_to(host, step.source.port, auto_position=not by_gtid)
+    await session.act(statement, step=str(step.number))
+
+
+async def _point_mariadb(
+    step: Step, env: Environment, session: ActingSession, host: str, channel: Row
+) -> None:
+    """The CHANGE throws the relay log away: the applier goes on until nothing is lost with it."""
+    if channel["Replica_IO_Running"] != "No":
+        await keep_applier_running(step, session)
+        await session.act(session.dialect.stop_receiver, step=str(step.number), timeout=env.timing.stop)
+    await keep_nothing_unexecuted(step, env, session, await channel_of(session) or channel)
+    await _stop_replica(step, env, session)
+    by_gtid = channel.get("Using_Gtid") != "No"
     statement = session.dialect.change_source_to(host, step.source.port, auto_position=not by_gtid)
     await session.act(statement, step=str(step.number))
 
@@ -310,10 +304,6 @@ async def _semi_sync_source_values(session: ActingSession, names: Iterable[str])
             raise
         return None
     return {name: str(value) for name, value in row.items()}
-
-
-def _one_line(gtid_set: str) -> str:
-    return gtid_set.replace("\n", "").replace("'", "")
 
 
 ACTIONS: dict[StepKind, Action] = {

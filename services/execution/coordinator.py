@@ -332,7 +332,7 @@ class Coordinator:
                 until=shifted(now, float(settings.FenceOldMasterSeconds)),
                 term=mandate.term,
                 recovery_uid=recovery.uid,
-                executed_gtid_set=failed.executed_gtid_set,
+                executed_gtid_set=failed.executed,
             )
             await self._store.clusters.promote(
                 entry.cluster_id, expected=old, master=new, at=now, term=mandate.term, deposed=deposed

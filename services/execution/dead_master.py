@@ -25,7 +25,7 @@ from services.execution.errors import (
 from services.execution.executor import Executor, steps_from_json, steps_to_json
 from services.mysql.errors import ConnectError, LostError
 from services.planning.candidates import PromotionPolicy
-from services.planning.master_recovery import Frozen, plan_freeze, plan_promotion
+from services.planning.master_recovery import Frozen, plan_drain, plan_freeze, plan_promotion
 from services.planning.plan import Plan, Refusal, Step, StepKind, turning_point
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
@@ -87,12 +87,13 @@ class DeadMasterRecovery:
         say = self._env.journal.say
         self._env.before.update({replica.key: replica for replica in replicas})
         freeze = plan_freeze(self._cluster_id, failed, replicas)
-        self._journal_plan(freeze, before=replicas, executed=failed.executed_gtid_set)
+        self._journal_plan(freeze, before=replicas, executed=failed.executed)
         self._touched += freeze.steps
         unstopped = await self._executor.run(freeze.steps)
         frozen = await self._frozen(failed, replicas, unstopped)
         if forced:
             frozen = replace(frozen, forced=True)
+        frozen, policy = await self._drained(frozen, policy)
         for _ in range(len(replicas) + 1):
             plan = plan_promotion(frozen, policy, first_step=self._next_step())
             if isinstance(plan, Refusal):
@@ -212,8 +213,32 @@ class DeadMasterRecovery:
             failed=failed,
             reachable=tuple(reachable),
             unreachable=unreachable,
+            seen=tuple(replica for replica in replicas if replica.seen_at),
             why=why,
         )
+
+    async def _drained(self, frozen: Frozen, policy: PromotionPolicy) -> tuple[Frozen, PromotionPolicy]:
+        """Without GTID everybody executes what it retrieved before anything is compared."""
+        plan = plan_drain(frozen, first_step=self._next_step())
+        if plan is None:
+            return frozen, policy
+        self._journal_plan(plan)
+        self._touched += plan.steps
+        undrained = await self._executor.run(plan.steps)
+        for key, reason in undrained.items():
+            await self._env.journal.say(f"{key} did not execute all that it retrieved: {reason}")
+        reads = await asyncio.gather(*(self._read(one) for one in frozen.reachable), return_exceptions=True)
+        reachable, why = [], dict(frozen.why)
+        for known, read in zip(frozen.reachable, reads, strict=True):
+            if isinstance(read, Instance):
+                reachable.append(read)
+            else:
+                why[known.key] = f"it was stopped and cannot be read any more: {read}"
+        gone = tuple(one for one in frozen.reachable if one.key not in {read.key for read in reachable})
+        drained = frozenset(read.key for read in reachable) - undrained.keys()
+        policy = replace(policy, drained=drained, undrainable=policy.undrainable | undrained.keys())
+        unreachable = (*frozen.unreachable, *gone)
+        return replace(frozen, reachable=tuple(reachable), unreachable=unreachable, why=why), policy
 
     async def _read(self, replica: Instance) -> Instance:
         session = await self._env.sessions.on(replica.key)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from services.execution.actions import apply_semi_sync_source
 from services.execution.environment import Environment
+from services.execution.relay_logs import start_would_discard
 from services.mysql.errors import StatementError
 from services.mysql.session import ActingSession, quoted_host
 from services.planning.plan import SemiSync, Step, StepKind
@@ -46,18 +47,27 @@ async def _reopen(session: ActingSession, before: Instance, label: str) -> None:
     """The failed master was met alive and fenced, and nobody was promoted in its place."""
     if not before.read_only:
         await session.set_writable(step=label)
-    elif not before.super_read_only:
+    elif session.dialect.super_read_only and not before.super_read_only:
         await session.act("SET GLOBAL super_read_only = 0", step=label)
 
 
 async def _threads(session: ActingSession, before: Instance, kinds: set[StepKind], label: str) -> None:
     dialect = session.dialect
+    starts = before.receiver_state is not ThreadState.STOPPED or before.applier_state is ThreadState.RUNNING
+    held = await start_would_discard(session) if starts else ""
+    if held:
+        raise ValueError(
+            f"both its threads are stopped, and a start would throw away what it retrieved: {held}"
+        )
+    started_by_us = {StepKind.DRAIN, StepKind.COVER} | (
+        {StepKind.STOP_RECEIVER} if dialect.mariadb else set()
+    )
     try:
         if before.receiver_state is not ThreadState.STOPPED:
             await session.act(dialect.start_receiver, step=label)
         if before.applier_state is ThreadState.RUNNING:
             await session.act(dialect.start_applier, step=label)
-        elif before.applier_state is ThreadState.STOPPED and kinds & {StepKind.DRAIN, StepKind.COVER}:
+        elif before.applier_state is ThreadState.STOPPED and kinds & started_by_us:
             await session.act(dialect.stop_applier, step=label)
     except StatementError as error:
         if error.errno != _NOT_A_REPLICA:  # somebody made it something else meanwhile: nothing to start

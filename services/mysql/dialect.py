@@ -19,8 +19,8 @@ __all__ = ["DIALECTS", "Dialect", "dialect_for", "modern_columns"]
 class Dialect:
     """Words of one range of versions of one flavour.
 
-    ``proven`` tells whether orchestray's tests run it against a real server; what is not proven is
-    watched, and never changed by a recovery.
+    ``proven`` tells whether orchestray's tests run it against a real server; the others are spoken to as
+    their manuals say.
     """
 
     name: str
@@ -35,6 +35,12 @@ class Dialect:
     oracle_gtid: bool
     super_read_only: bool
     proven: bool = False
+    executed: str = "@@global.gtid_executed"
+    """What the server has executed, as an expression that gives one text."""
+    unbound_by_read_only: str = ""
+    """Gives the accounts that may write on a read-only server; empty where ``super_read_only`` binds all."""
+    guard: str = "DO"
+    """Words before an expression whose error stops the statements behind it. MariaDB's DO ignores errors."""
 
     @property
     def replica_status(self) -> str:
@@ -71,18 +77,33 @@ class Dialect:
     def change_source_to(self, host_literal: str, port: int, *, auto_position: bool = True) -> str:
         """Point to another source by GTID. Credentials and TLS settings of the channel stay.
 
-        Without ``auto_position``, for a channel that has it already, only the receiver need be stopped, and
-        the relay log is kept.
+        Without ``auto_position``, for a channel that replicates by GTID already, MySQL wants only the
+        receiver stopped and keeps the relay log. MariaDB wants both stopped, and always throws it away.
         """
         option = self.source_option
         place = f"{option}HOST={host_literal}, {option}PORT={port:d}"
-        return f"{self.change_source} {place}" + (f", {option}AUTO_POSITION=1" if auto_position else "")
+        by_gtid = f"{option}USE_GTID=slave_pos" if self.mariadb else f"{option}AUTO_POSITION=1"
+        return f"{self.change_source} {place}" + (f", {by_gtid}" if auto_position else "")
+
+    def change_position_to(self, host_literal: str, port: int, file_literal: str, position: int) -> str:
+        """Point to a place in another source's binary log, without GTID."""
+        option = self.source_option
+        return (
+            f"{self.change_source} {option}HOST={host_literal}, {option}PORT={port:d}, "
+            f"{option}LOG_FILE={file_literal}, {option}LOG_POS={position:d}"
+        )
 
     def dump_threads(self, *, performance_schema: bool) -> str:
-        """Clients that read the binary log; ``Host`` is ``address:port`` of their end."""
+        """Clients that read the binary log; ``Host`` is ``address:port`` of their end.
+
+        MariaDB gives all sessions, with their ``Command``: reading ``information_schema.processlist`` needs a
+        temporary table of Aria there, and has been seen to crash a 10.11.18.
+        """
+        if self.mariadb:
+            return "SHOW PROCESSLIST"
         table = (
             "performance_schema.processlist"
-            if performance_schema and not self.mariadb and self.since >= (8, 4)
+            if performance_schema and self.since >= (8, 4)
             else "information_schema.processlist"
         )
         return f"SELECT HOST AS Host FROM {table} WHERE COMMAND LIKE 'Binlog Dump%'"
@@ -106,11 +127,23 @@ _ORACLE = {
     "gtid_executed": "@@global.gtid_executed",
     "gtid_purged": "@@global.gtid_purged",
 }
+_MARIADB = {
+    **_COMMON,
+    "gtid_binlog_state": "@@global.gtid_binlog_state",
+    "gtid_slave_pos": "@@global.gtid_slave_pos",
+}
+_MARIADB_EXECUTED = "CONCAT_WS(',', @@global.gtid_binlog_state, @@global.gtid_slave_pos)"
+_MARIADB_UNBOUND = (  # SUPER up to 10.10; 10.11 split the other from it
+    "SELECT DISTINCT GRANTEE AS account, CURRENT_USER() AS ours FROM information_schema.USER_PRIVILEGES "
+    "WHERE PRIVILEGE_TYPE IN ('SUPER', 'READ_ONLY ADMIN') ORDER BY GRANTEE"
+)
 _OLD_UPDATES = {"log_replica_updates": "@@global.log_slave_updates"}
 _NEW_UPDATES = {"log_replica_updates": "@@global.log_replica_updates"}
 
 
-def _old(name: str, *, mariadb: bool, since: tuple[int, ...], replica: str = "SLAVE") -> Dialect:
+def _old(
+    name: str, *, mariadb: bool, since: tuple[int, ...], replica: str = "SLAVE", proven: bool = False
+) -> Dialect:
     return Dialect(
         name=name,
         mariadb=mariadb,
@@ -120,9 +153,13 @@ def _old(name: str, *, mariadb: bool, since: tuple[int, ...], replica: str = "SL
         source_option="MASTER_",
         binary_log_status="SHOW MASTER STATUS",
         registered_replicas="SHOW SLAVE HOSTS",
-        variables={**(_COMMON if mariadb else _ORACLE), **_OLD_UPDATES},
+        variables={**(_MARIADB if mariadb else _ORACLE), **_OLD_UPDATES},
         oracle_gtid=not mariadb,
         super_read_only=not mariadb,
+        proven=proven,
+        executed=_MARIADB_EXECUTED if mariadb else "@@global.gtid_executed",
+        unbound_by_read_only=_MARIADB_UNBOUND if mariadb else "",
+        guard="SET @orchestray_guard =" if mariadb else "DO",
     )
 
 
@@ -156,6 +193,8 @@ DIALECTS: tuple[Dialect, ...] = (
         super_read_only=True,
     ),
     _old("MySQL 5.7", mariadb=False, since=(5, 7)),
+    _old("MariaDB 11.0", mariadb=True, since=(11,), replica="REPLICA"),
+    _old("MariaDB 10.11", mariadb=True, since=(10, 11), replica="REPLICA", proven=True),
     _old("MariaDB 10.5", mariadb=True, since=(10, 5), replica="REPLICA"),
     _old("MariaDB 10.4", mariadb=True, since=(10, 4)),
 )

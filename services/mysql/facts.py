@@ -13,7 +13,7 @@ from services.topology.instance import Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.versions import flavor
 
-__all__ = ["apply_replica_status", "apply_semi_sync", "apply_variables", "found_replicas"]
+__all__ = ["apply_replica_status", "apply_semi_sync", "apply_variables", "default_channel", "found_replicas"]
 
 _FILTERS = (
     "Replicate_Do_DB",
@@ -22,13 +22,15 @@ _FILTERS = (
     "Replicate_Ignore_Table",
     "Replicate_Wild_Do_Table",
     "Replicate_Wild_Ignore_Table",
+    "Replicate_Do_Domain_Ids",  # MariaDB: its position moves on over what is left out
+    "Replicate_Ignore_Domain_Ids",
 )
 _CHANNEL = (
-    "master_key", "master_uuid", "receiver_state", "applier_state", "last_io_error", "last_io_errno",
-    "last_sql_error", "last_sql_errno", "read_coordinates", "exec_coordinates", "relaylog_coordinates",
-    "retrieved_gtid_set", "using_oracle_gtid", "using_mariadb_gtid", "has_replication_filters",
-    "seconds_behind_master", "replication_lag_seconds", "sql_delay_seconds", "has_replication_credentials",
-    "allow_tls", "replication_get_source_public_key",
+    "master_key", "master_uuid", "master_server_id", "receiver_state", "applier_state", "last_io_error",
+    "last_io_errno", "last_sql_error", "last_sql_errno", "read_coordinates", "exec_coordinates",
+    "relaylog_coordinates", "retrieved_gtid_set", "gtid_io_pos", "using_oracle_gtid", "using_mariadb_gtid",
+    "has_replication_filters", "seconds_behind_master", "replication_lag_seconds", "sql_delay_seconds",
+    "has_replication_credentials", "allow_tls", "replication_get_source_public_key",
 )  # fmt: skip
 _NO_CHANNEL: dict[str, Any] = {name: getattr(Instance(key=NO_KEY), name) for name in _CHANNEL}
 """What is known of a server's channel once it has none: nothing of an earlier one."""
@@ -57,14 +59,16 @@ def apply_variables(instance: Instance, row: Row) -> Instance:
         gtid_mode=text("gtid_mode"),
         executed_gtid_set=text("gtid_executed").replace("\n", ""),
         gtid_purged=text("gtid_purged").replace("\n", ""),
+        gtid_binlog_state=text("gtid_binlog_state"),
+        gtid_slave_pos=text("gtid_slave_pos"),
     )
 
 
 def apply_replica_status(instance: Instance, rows: Sequence[Row]) -> Instance:
-    """Facts of the replication channel; of several channels the first that has a source is taken."""
-    if not rows:
+    """Facts of the replication channel: of several the default one, or else the first."""
+    row = default_channel(rows)
+    if row is None:
         return replace(instance, **_NO_CHANNEL)
-    row = modern_columns(rows[0])
     behind = row.get("Seconds_Behind_Source")
     lag = None if behind is None else max(0, int(behind))
     using_mariadb_gtid = str(row.get("Using_Gtid", "No")) != "No"
@@ -72,6 +76,7 @@ def apply_replica_status(instance: Instance, rows: Sequence[Row]) -> Instance:
         instance,
         master_key=InstanceKey(str(row["Source_Host"]), int(row["Source_Port"])),
         master_uuid=str(row.get("Source_UUID", "No")),
+        master_server_id=int(row.get("Source_Server_Id") or 0),
         receiver_state=_thread(row["Replica_IO_Running"]),
         applier_state=_thread(row["Replica_SQL_Running"]),
         last_io_error=str(row["Last_IO_Error"] or ""),
@@ -82,6 +87,7 @@ def apply_replica_status(instance: Instance, rows: Sequence[Row]) -> Instance:
         exec_coordinates=_coordinates(row["Relay_Source_Log_File"], row["Exec_Source_Log_Pos"]),
         relaylog_coordinates=_coordinates(row["Relay_Log_File"], row["Relay_Log_Pos"], is_relay=True),
         retrieved_gtid_set=str(row.get("Retrieved_Gtid_Set") or "").replace("\n", ""),
+        gtid_io_pos=str(row.get("Gtid_IO_Pos") or ""),
         using_oracle_gtid=str(row.get("Auto_Position", 0)) == "1",
         using_mariadb_gtid=using_mariadb_gtid,
         has_replication_filters=any(row.get(name) for name in _FILTERS),
@@ -94,6 +100,12 @@ def apply_replica_status(instance: Instance, rows: Sequence[Row]) -> Instance:
             _flag(row["Get_Source_public_key"]) if "Get_Source_public_key" in row else None
         ),
     )
+
+
+def default_channel(rows: Sequence[Row]) -> Row | None:
+    """The status of the channel that has no name, or else the first. MariaDB shows only that one."""
+    channels = [modern_columns(row) for row in rows]
+    return next((row for row in channels if not row.get("Channel_Name")), channels[0] if channels else None)
 
 
 def apply_semi_sync(instance: Instance, variables: Iterable[Row], status: Iterable[Row]) -> Instance:

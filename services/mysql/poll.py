@@ -18,6 +18,7 @@ __all__ = ["HELLO", "PartialPollError", "PolledServer", "poll_statements"]
 HELLO = "SELECT @@global.version AS version, @@global.performance_schema AS performance_schema"
 """Asked first on a connection: it decides which statements follow."""
 
+_DUMP = "Binlog Dump"
 _SEMI_SYNC_VARIABLES = r"SHOW GLOBAL VARIABLES LIKE 'rpl\_semi\_sync\_%'"
 _STATUS = r"SHOW GLOBAL STATUS WHERE Variable_name = 'Uptime' OR Variable_name LIKE 'Rpl\_semi\_sync\_%'"
 
@@ -87,9 +88,13 @@ class PolledServer:
         return self._instance(results)
 
     async def poll_replica(self, known: Instance, *, timeout: float) -> Instance:
-        """``known`` with what moves read afresh: its variables and its channel. Raises StatementError too."""
-        results = await self.connection.query("; ".join(self._statements[:2]), timeout=timeout)
-        return apply_replica_status(apply_variables(known, results[0][0]), results[1])
+        """``known`` with what moves read afresh: its variables, its channel and where its binary log ends.
+
+        Raises StatementError too.
+        """
+        results = await self.connection.query("; ".join(self._statements[:3]), timeout=timeout)
+        instance = apply_replica_status(apply_variables(known, results[0][0]), results[1])
+        return _with_log(instance, results[2])
 
     async def _one_by_one(self, timeout: float) -> list[list[Row]]:
         """Find out which statement of the batch was refused."""
@@ -115,11 +120,16 @@ class PolledServer:
         instance = apply_variables(Instance(key=self.connection.key), variables[0])
         instance = apply_replica_status(instance, channel)
         instance = apply_semi_sync(instance, semi_variables, status)
-        if log:
-            own = BinlogCoordinates(str(log[0]["File"]), int(log[0]["Position"]))
-            instance = replace(instance, self_coordinates=own)
+        instance = _with_log(instance, log)
+        dumps = [row for row in dumps if str(row.get("Command", _DUMP)).startswith(_DUMP)]
         return replace(
             instance,
             replicas=found_replicas(registered, dumps, instance.key.port),
             lacking_privileges=lacking(instance.version, grants),
         )
+
+
+def _with_log(instance: Instance, log: list[Row]) -> Instance:
+    if not log:
+        return instance
+    return replace(instance, self_coordinates=BinlogCoordinates(str(log[0]["File"]), int(log[0]["Position"])))

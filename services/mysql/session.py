@@ -30,7 +30,7 @@ from services.mysql.poll import HELLO, PolledServer
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
 
-__all__ = ["ActingSession", "Mandate", "MandateOverError", "NewerTermError", "quoted_host"]
+__all__ = ["ActingSession", "Mandate", "MandateOverError", "NewerTermError", "quoted_file", "quoted_host"]
 
 _HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,255}")
 _NEWER_TERMS_LOOKED_FOR = 64
@@ -73,6 +73,13 @@ def quoted_host(host: str) -> str:
     if not _HOST.fullmatch(host):
         raise ValueError(f"{host!r} is not a host name")
     return f"'{host}'"
+
+
+def quoted_file(name: str) -> str:
+    """The name of a log file as a string literal. Raises ValueError for one that could end the literal."""
+    if not name or any(character in name for character in "'\\\0\n"):
+        raise ValueError(f"{name!r} is not the name of a log file")
+    return f"'{name}'"
 
 
 class ActingSession:
@@ -192,8 +199,8 @@ class ActingSession:
         if remaining <= 0:
             raise MandateOverError(f"{self.key}: the right to act has ended (term {self._mandate.term})")
         guard = (
-            f"DO IF(SYSDATE(6) < '{deadline}' AND IS_USED_LOCK('{self._lock}') = CONNECTION_ID(), "
-            "1, (SELECT 1 UNION ALL SELECT 2))"
+            f"{self.dialect.guard} IF(SYSDATE(6) < '{deadline}' AND "
+            f"IS_USED_LOCK('{self._lock}') = CONNECTION_ID(), 1, (SELECT 1 UNION ALL SELECT 2))"
         )
         try:
             return await self._connection.query(f"{guard}; {self._comment(step)} {sql}", timeout=timeout)

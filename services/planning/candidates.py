@@ -11,15 +11,24 @@ promoted if nobody else can be; ``must_not`` never. Data centre and environment 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from services.planning.holdings import (
+    Holdings,
+    executed_by,
+    holdings_of,
+    is_trapped,
+    none_of,
+    numbered_by_others,
+)
 from services.planning.plan import Ranked
-from services.topology.gtid import GtidSet, GtidSyntaxError
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.log_prefix import LogPrefix
+from services.topology.transactions import TransactionSet
 from services.topology.versions import Version
 
-__all__ = ["Candidate", "PromotionPolicy", "assess", "choose", "holders_for", "parsed"]
+__all__ = ["Candidate", "PromotionPolicy", "assess", "choose", "holders_for"]
 
 _RULES = ("must", "prefer", "neutral", "prefer_not", "must_not")
 _FORMATS = {"STATEMENT": 0, "MIXED": 1, "ROW": 2}
@@ -46,6 +55,8 @@ class PromotionPolicy:
     designated: InstanceKey = NO_KEY
     undrainable: frozenset[InstanceKey] = frozenset()
     """Replicas that were seen not to execute what they retrieved (rule 1)."""
+    drained: frozenset[InstanceKey] = frozenset()
+    """Replicas without GTID that have executed all that is complete in their relay logs."""
     unfit: Mapping[InstanceKey, str] = field(default_factory=dict)
     """Replicas that were tried and could not be prepared, and why."""
     fences: bool = False
@@ -58,37 +69,41 @@ class Candidate:
     """One reachable replica with its receiver stopped, and what follows from its facts."""
 
     instance: Instance
-    executed: GtidSet
-    retrieved: GtidSet
-    errant: GtidSet = GtidSet.EMPTY
+    executed: TransactionSet
+    retrieved: TransactionSet
+    errant: TransactionSet
+    purged: TransactionSet
     bans: tuple[str, ...] = ()  # why it may not be promoted
     drainable: bool = True
+    unknown: str = ""  # why nobody can tell what else it holds
 
     @property
     def key(self) -> InstanceKey:
         return self.instance.key
 
     @property
-    def holds(self) -> GtidSet:
+    def holds(self) -> TransactionSet:
         return (self.executed | self.retrieved) - self.errant
 
     @property
-    def gives(self) -> GtidSet:
+    def gives(self) -> TransactionSet:
         """What others can get from it."""
         return self.holds if self.drainable else self.executed - self.errant
 
     @property
-    def undrained(self) -> GtidSet:
+    def undrained(self) -> TransactionSet:
         return self.retrieved - self.executed
 
     @property
-    def purged(self) -> GtidSet:
-        return parsed(self.instance.gtid_purged) or GtidSet.EMPTY
+    def by_position(self) -> bool:
+        """What it holds is known as a place in the failed master's binary log only."""
+        return isinstance(self.executed, LogPrefix)
 
     @property
     def can_serve(self) -> bool:
         """Others can replicate from it: it writes what it applies to its own binary log."""
-        return self.instance.log_bin_enabled and self.instance.log_replica_updates_enabled
+        serves = self.instance.log_bin_enabled and self.instance.log_replica_updates_enabled
+        return serves and not self.by_position  # where to begin in its binary log is not known then
 
 
 def assess(
@@ -102,35 +117,41 @@ def assess(
     Errant is what did not come from the failed master: executed by this replica alone, not known of the
     master, retrieved by nobody, and not numbered by the master itself.
     """
-    sets = {replica.key: _sets(replica) for replica in replicas}
-    readable = {key: pair for key, pair in sets.items() if pair is not None}
-    known = parsed(failed.executed_gtid_set) or GtidSet.EMPTY
-    for _, retrieved in readable.values():
-        known = known | retrieved
-    # A master that was never seen alive is known by the name that its replicas have for it.
-    numbered_by_master = {failed.server_uuid, *(replica.master_uuid for replica in replicas)} - {"", "No"}
+    none = none_of(failed, replicas)
+    held = {replica.key: _held(failed, replica, none, policy) for replica in replicas}
+    known = executed_by(failed, like=none)
+    for holdings in held.values():
+        known = known | holdings.retrieved
     everybody = (failed, *replicas, *unreachable)
     uuids = [instance.server_uuid for instance in everybody if instance.server_uuid]
     candidates = []
     for replica in replicas:
-        executed, retrieved = readable.get(replica.key, (GtidSet.EMPTY, GtidSet.EMPTY))
-        errant = (executed - known).without(numbered_by_master)
-        for key, (others_executed, _) in readable.items():
+        holdings = held[replica.key]
+        errant = numbered_by_others(holdings.executed - known, failed, replicas)
+        for key, others in held.items():
             if key != replica.key:
-                errant = errant - others_executed
+                errant = errant - others.executed
+        drainable = replica.key not in policy.undrainable
         bans = _bans(failed, replica, policy)
-        if replica.key not in readable:
-            bans.append("its GTID sets cannot be read")
+        if not isinstance(none, LogPrefix) and not _by_gtid(replica):
+            bans.append("does not replicate by GTID")
+        if holdings.unreadable:
+            bans.append(holdings.unreadable)
         if uuids.count(replica.server_uuid) > 1:
             bans.append(f"another endpoint answers with the same server_uuid {replica.server_uuid}")
+        if is_trapped(replica) and not holdings.executed >= holdings.retrieved:
+            drainable = False
+            bans.append("both its threads are stopped: a start would throw its relay log away (MariaDB)")
         candidates.append(
             Candidate(
                 instance=replica,
-                executed=executed,
-                retrieved=retrieved,
+                executed=holdings.executed,
+                retrieved=holdings.retrieved,
                 errant=errant,
+                purged=holdings.purged,
                 bans=tuple(bans),
-                drainable=replica.key not in policy.undrainable,
+                drainable=drainable,
+                unknown=holdings.unreadable if holdings.unknown else "",
             )
         )
     return tuple(candidates)
@@ -140,7 +161,7 @@ def choose(
     failed: Instance, candidates: Sequence[Candidate], policy: PromotionPolicy
 ) -> tuple[Candidate | None, tuple[Ranked, ...]]:
     """The candidate to promote, or None, and all in order of preference with their reasons."""
-    union = GtidSet.EMPTY
+    union = none_of(failed, [candidate.instance for candidate in candidates])
     for candidate in candidates:
         union = union | candidate.holds
     ordered = sorted(
@@ -155,7 +176,7 @@ def _preference(
     failed: Instance,
     candidate: Candidate,
     candidates: Sequence[Candidate],
-    union: GtidSet,
+    union: TransactionSet,
     policy: PromotionPolicy,
 ) -> tuple[object, ...]:
     instance = candidate.instance
@@ -178,7 +199,7 @@ def _preference(
 
 
 def _ranked(
-    failed: Instance, candidate: Candidate, candidates: Sequence[Candidate], union: GtidSet
+    failed: Instance, candidate: Candidate, candidates: Sequence[Candidate], union: TransactionSet
 ) -> Ranked:
     missing = union - candidate.holds
     reasons = list(candidate.bans)
@@ -226,14 +247,14 @@ def holders_for(candidate: Candidate, candidates: Sequence[Candidate]) -> tuple[
         have, executed = have | fullest.gives, executed | fullest.gives
 
 
-def _from_others(candidate: Candidate, candidates: Sequence[Candidate]) -> GtidSet:
-    given = GtidSet.EMPTY
+def _from_others(candidate: Candidate, candidates: Sequence[Candidate]) -> TransactionSet:
+    given = candidate.holds - candidate.holds
     for holder in holders_for(candidate, candidates):
         given = given | holder.gives
     return given
 
 
-def _can_replicate(source: Candidate, replica: Candidate, executed: GtidSet) -> bool:
+def _can_replicate(source: Candidate, replica: Candidate, executed: TransactionSet) -> bool:
     """Whether ``replica`` can read what it lacks from ``source`` once it has executed ``executed``.
 
     A source that purged more than that from its binary logs refuses it (error 1236).
@@ -254,8 +275,6 @@ def _bans(failed: Instance, replica: Instance, policy: PromotionPolicy) -> list[
         bans.append("has no binary log")
     elif not replica.log_replica_updates_enabled:
         bans.append("does not log what it replicates (log_replica_updates is OFF)")
-    if not replica.using_oracle_gtid or replica.gtid_mode != "ON":
-        bans.append("does not replicate by GTID")
     if replica.key in policy.undrainable:
         bans.append("does not execute what it retrieved: its applier makes no progress")
     if replica.key in policy.unfit:
@@ -296,14 +315,14 @@ def _can_follow(replica: Instance, source: Instance) -> bool:
     return replica.server_id != source.server_id
 
 
-def _sets(replica: Instance) -> tuple[GtidSet, GtidSet] | None:
-    executed, retrieved = parsed(replica.executed_gtid_set), parsed(replica.retrieved_gtid_set)
-    return None if executed is None or retrieved is None else (executed, retrieved)
+def _held(failed: Instance, replica: Instance, none: TransactionSet, policy: PromotionPolicy) -> Holdings:
+    holdings = holdings_of(failed, replica, none)
+    if replica.key in policy.drained:  # what is left is not a whole transaction
+        return replace(holdings, retrieved=holdings.executed)
+    return holdings
 
 
-def parsed(text: str) -> GtidSet | None:
-    """None for what is not a MySQL GTID set."""
-    try:
-        return GtidSet.parse(text)
-    except GtidSyntaxError:
-        return None
+def _by_gtid(replica: Instance) -> bool:
+    if replica.is_mariadb:
+        return replica.using_mariadb_gtid
+    return replica.using_oracle_gtid and replica.gtid_mode == "ON"

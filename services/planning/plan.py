@@ -50,6 +50,10 @@ class Step:
     """COVER, REPOINT: whom to replicate from; DETACH: from whom; DEPOSE, FENCE: the candidate."""
     gtid_set: str = ""
     """DRAIN, COVER: what must have been executed afterwards; DIAL_OLD_MASTER: what the candidate has then."""
+    by_position: bool = False
+    """Without GTID. DRAIN: all that is complete in the relay log; DIAL_OLD_MASTER: no set to compare with."""
+    place: str = ""
+    """Without GTID, ``file:position``. REPOINT: where to begin; VERIFY: where its own binary log ends."""
     semi_sync: SemiSync | None = None  # SEMI_SYNC_SOURCE
     semi_sync_replica: bool = False  # REPOINT: the replica side goes on
     required: bool = True

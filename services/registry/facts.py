@@ -39,6 +39,7 @@ _MOVING: dict[str, Any] = {
         *_NOT_KEPT, "uptime_seconds", "self_coordinates", "executed_gtid_set", "gtid_purged",
         "retrieved_gtid_set", "read_coordinates", "exec_coordinates", "relaylog_coordinates",
         "seconds_behind_master", "replication_lag_seconds", "semi_sync_master_no_tx",
+        "gtid_binlog_state", "gtid_slave_pos", "gtid_io_pos",
         "last_discovery_latency_ns", "last_seen_timestamp",
     )
 }  # fmt: skip

@@ -90,11 +90,14 @@ class Instance:
     gtid_mode: str = ""
     executed_gtid_set: str = ""
     gtid_purged: str = ""
+    gtid_binlog_state: str = ""  # MariaDB
+    gtid_slave_pos: str = ""  # MariaDB
     replicas: tuple[InstanceKey, ...] = ()  # as seen on this server, not necessarily known
 
     # its replication channel
     master_key: InstanceKey = NO_KEY
     master_uuid: str = ""
+    master_server_id: int = 0  # as MariaDB's replicas know it
     receiver_state: ThreadState = ThreadState.NO_THREAD
     applier_state: ThreadState = ThreadState.NO_THREAD
     last_io_error: str = ""
@@ -105,6 +108,7 @@ class Instance:
     exec_coordinates: BinlogCoordinates = NO_COORDINATES
     relaylog_coordinates: BinlogCoordinates = NO_COORDINATES
     retrieved_gtid_set: str = ""
+    gtid_io_pos: str = ""  # MariaDB: up to where it received
     using_oracle_gtid: bool = False
     using_mariadb_gtid: bool = False
     using_pseudo_gtid: bool = False
@@ -213,6 +217,11 @@ class Instance:
     @property
     def supports_oracle_gtid(self) -> bool:
         return self.gtid_mode not in ("", "OFF")
+
+    @property
+    def executed(self) -> str:
+        """What it has executed, in its flavour's words: a GTID set, or MariaDB's states together."""
+        return self.executed_gtid_set or ",".join(filter(None, (self.gtid_binlog_state, self.gtid_slave_pos)))
 
     @property
     def is_mariadb(self) -> bool:

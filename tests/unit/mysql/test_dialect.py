@@ -24,8 +24,10 @@ from services.mysql.poll import poll_statements
         ("5.5.8", "MySQL 5.7"),
         ("", "MySQL 5.7"),
         ("nonsense", "MySQL 5.7"),
-        ("10.11.6-MariaDB-0+deb12u1-log", "MariaDB 10.5"),
-        ("11.4.2-MariaDB", "MariaDB 10.5"),
+        ("12.0.1-MariaDB", "MariaDB 11.0"),
+        ("11.4.2-MariaDB", "MariaDB 11.0"),
+        ("10.11.6-MariaDB-0+deb12u1-log", "MariaDB 10.11"),
+        ("10.6.18-MariaDB", "MariaDB 10.5"),
         ("10.4.33-MariaDB", "MariaDB 10.4"),
         ("5.5.5-10.1.0-MARIADB", "MariaDB 10.4"),
     ],
@@ -35,7 +37,7 @@ def test_a_server_is_spoken_to_in_its_own_words(version: str, name: str) -> None
 
 
 def test_only_what_is_tested_against_real_servers_is_called_proven() -> None:
-    assert [dialect.name for dialect in DIALECTS if dialect.proven] == ["MySQL 8.4"]
+    assert [dialect.name for dialect in DIALECTS if dialect.proven] == ["MySQL 8.4", "MariaDB 10.11"]
 
 
 def test_the_words_of_new_and_old_servers() -> None:
@@ -60,6 +62,10 @@ def test_the_ways_to_point_to_another_source() -> None:
     assert old.change_source_to("'db1'", 3306, auto_position=False) == (
         "CHANGE MASTER TO MASTER_HOST='db1', MASTER_PORT=3306"
     )
+    maria = dialect_for("10.11.6-MariaDB")
+    assert maria.change_source_to("'db1'", 3306) == (
+        "CHANGE MASTER TO MASTER_HOST='db1', MASTER_PORT=3306, MASTER_USE_GTID=slave_pos"
+    )
 
 
 def test_no_statement_of_a_poll_changes_anything() -> None:
@@ -73,6 +79,8 @@ def test_variables_that_a_flavour_lacks_are_not_asked_for() -> None:
     maria = poll_statements(dialect_for("10.11.6-MariaDB"), performance_schema=False)[0]
     assert "super_read_only" not in maria
     assert "gtid_executed" not in maria
+    assert "@@global.gtid_binlog_state" in maria
+    assert "@@global.gtid_slave_pos" in maria
     assert "super_read_only" in poll_statements(dialect_for("9.7.0"), performance_schema=False)[0]
 
 
@@ -81,6 +89,8 @@ def test_dump_threads_are_read_from_where_it_is_cheap() -> None:
     assert "performance_schema.processlist" in new.dump_threads(performance_schema=True)
     assert "information_schema.processlist" in new.dump_threads(performance_schema=False)
     assert "information_schema.processlist" in dialect_for("8.0.36").dump_threads(performance_schema=True)
+    maria = dialect_for("10.11.6-MariaDB").dump_threads(performance_schema=True)
+    assert maria == "SHOW PROCESSLIST", "its information_schema.processlist has been seen to crash it"
 
 
 def test_columns_come_under_their_new_names() -> None:

@@ -78,6 +78,10 @@ def test_variables_that_a_flavour_lacks_are_empty() -> None:
         "",
     )
     assert seen.flavor == "MariaDB"
+    states = {"gtid_binlog_state": "0-1-5,0-2-7", "gtid_slave_pos": "0-2-7"}
+    seen = apply_variables(BLANK, {**maria, **states, "version": "10.11.6-MariaDB"})
+    assert (seen.gtid_binlog_state, seen.gtid_slave_pos) == ("0-1-5,0-2-7", "0-2-7")
+    assert (seen.executed, seen.executed_gtid_set) == ("0-1-5,0-2-7,0-2-7", "")
 
 
 def test_a_channel() -> None:
@@ -109,6 +113,28 @@ def test_lag_is_never_negative_and_filters_are_seen() -> None:
     seen = channel(Seconds_Behind_Source=-3, Replicate_Wild_Do_Table="app.%")
     assert seen.replication_lag_seconds == 0
     assert seen.has_replication_filters
+
+
+def test_a_channel_of_mariadb() -> None:
+    old = {
+        "Master_Host": "m", "Master_Port": 3307, "Master_Server_Id": 5, "Using_Gtid": "Slave_Pos",
+        "Gtid_IO_Pos": "0-5-9,1-5-2", "Slave_IO_Running": "No", "Slave_SQL_Running": "Yes",
+        "Last_IO_Error": "", "Last_IO_Errno": 0, "Last_SQL_Error": "", "Last_SQL_Errno": 0,
+        "Master_Log_File": "", "Read_Master_Log_Pos": 4, "Relay_Master_Log_File": "",
+        "Exec_Master_Log_Pos": 0, "Relay_Log_File": "relay.1", "Relay_Log_Pos": 4,
+        "Seconds_Behind_Master": None,
+    }  # fmt: skip
+    seen = apply_replica_status(BLANK, [old])
+    assert (seen.using_mariadb_gtid, seen.using_oracle_gtid, seen.master_uuid) == (True, False, "No")
+    assert (seen.gtid_io_pos, seen.master_server_id, seen.is_replica) == ("0-5-9,1-5-2", 5, True)
+    assert not apply_replica_status(BLANK, [{**old, "Using_Gtid": "No"}]).using_mariadb_gtid
+    assert apply_replica_status(BLANK, [{**old, "Replicate_Ignore_Domain_Ids": "1"}]).has_replication_filters
+
+
+def test_of_several_channels_the_one_without_a_name_counts() -> None:
+    named = {**CHANNEL, "Channel_Name": "other", "Source_Host": "elsewhere"}
+    assert apply_replica_status(BLANK, [named, {**CHANNEL, "Channel_Name": ""}]).master_key.hostname == "m"
+    assert apply_replica_status(BLANK, [named]).master_key.hostname == "elsewhere"
 
 
 def test_a_channel_that_has_read_nothing_has_no_coordinates() -> None:

@@ -10,6 +10,7 @@ from services.planning.plan import Plan, Refusal, StepKind
 from services.topology.gtid import GtidSet
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
+from services.topology.transactions import TransactionSet
 from tests.unit.planning.stories import UUIDS, decide, key, master, replica
 
 _NAMES = ("a", "b", "c", "d")
@@ -53,7 +54,7 @@ def worlds(draw: st.DrawFn) -> tuple[Instance, tuple[Instance, ...], PromotionPo
     return failed, reachable, PromotionPolicy(undrainable=frozenset(key(name) for name in undrainable))
 
 
-def _ends_with(plan: Plan, candidates: dict[InstanceKey, Candidate]) -> GtidSet:
+def _ends_with(plan: Plan, candidates: dict[InstanceKey, Candidate]) -> TransactionSet:
     """What the candidate has when it is opened, if each step does what it says and nothing more."""
     has = candidates[plan.candidate].executed
     for step in plan.steps:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from services.planning.candidates import PromotionPolicy
-from services.planning.master_recovery import estimate, lossless_settings, plan_freeze
+from services.planning.master_recovery import Frozen, estimate, lossless_settings, plan_freeze, plan_promotion
 from services.planning.plan import Plan, Refusal, SemiSync, StepKind
-from services.topology.instance import CheckOutcome, ThreadState
+from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import NO_KEY
 from tests.unit.planning.stories import (
     LOSSLESS,
@@ -86,6 +86,29 @@ def test_rule_1_one_that_does_not_drain_still_gives_what_it_has_executed() -> No
     cover = one(plan, StepKind.COVER)
     assert (cover.instance, cover.source, shown(cover.gtid_set)) == (key("b"), key("a"), "m:1-6")
     assert [step.instance for step in steps(plan, StepKind.DRAIN)] == [key("b")]
+
+
+def test_rule_1_what_a_restart_threw_away_and_nobody_else_has_is_refused() -> None:
+    """It may have been acknowledged: it was retrieved when the replica was last seen."""
+    was, now = replica("a", "m:1-5", "m:1-9"), replica("a", "m:1-5", "m:1-5")
+
+    def decided(*others: Instance, forced: bool = False) -> Plan | Refusal:
+        frozen = Frozen(
+            cluster_id="c",
+            failed=master(),
+            reachable=(now, *others),
+            unreachable=(),
+            seen=(was,),
+            forced=forced,
+        )
+        return plan_promotion(frozen, PromotionPolicy())
+
+    refused = decided(replica("b", "m:1-8"))
+    assert isinstance(refused, Refusal)
+    assert refused.rule == "rule 1"
+    assert shown(refused.reason) == "a:3306 had retrieved m:9 and has it no more, nor has anybody else"
+    assert isinstance(decided(replica("b", "m:1-9")), Plan)
+    assert isinstance(decided(replica("b", "m:1-8"), forced=True), Plan)
 
 
 # Rule 2: candidates are compared by set inclusion of retrieved and executed, without errant transactions
@@ -435,9 +458,8 @@ def test_rule_9_what_an_abort_undoes_is_said_in_every_step_before_the_opening() 
 
 
 def test_rule_10_what_cannot_be_decided_yet_is_refused() -> None:
-    positions = refusal_of(master(), replica("a", using_oracle_gtid=False))
-    assert positions.rule == "rule 10"
-    assert "file and position" in positions.reason
+    mixed = refusal_of(master(), replica("a", version="10.11.6-MariaDB", using_mariadb_gtid=True))
+    assert mixed.rule == "rule 10"
     mariadb = refusal_of(master(version="10.11.6-MariaDB"), replica("a"))
     assert mariadb.rule == "rule 10"
 
