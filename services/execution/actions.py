@@ -12,6 +12,7 @@ from services.execution.environment import Environment
 from services.execution.errors import MasterAnswersError, NoProgressError, StepFailedError
 from services.execution.fencing import fence, who_may_write_nevertheless
 from services.execution.progress import Progress
+from services.execution.receivers import issue_stop
 from services.execution.relay_logs import (
     channel_of,
     executed_on,
@@ -22,6 +23,8 @@ from services.execution.relay_logs import (
 )
 from services.mysql.connection import Row
 from services.mysql.errors import ConnectError, LostError, StatementError
+from services.mysql.facts import apply_semi_sync
+from services.mysql.poll import SEMI_SYNC_VARIABLES
 from services.mysql.session import ActingSession, MandateOverError, quoted_host
 from services.planning.plan import SemiSync, Step, StepKind
 from services.topology.instance import Instance
@@ -42,6 +45,9 @@ async def stop_receiver(step: Step, env: Environment) -> None:
     """Having issued the STOP is enough: a receiver that hangs in a connect cannot acknowledge."""
     session = await env.sessions.on(step.instance)
     await keep_applier_running(step, session)
+    if step.may_hang:
+        await issue_stop(step, env)
+        return
     try:
         statement = session.dialect.stop_receiver
         await session.act(statement, step=str(step.number), timeout=env.timing.dial)
@@ -80,6 +86,7 @@ async def wait_executed(step: Step, env: Environment, session: ActingSession) ->
         if int(channel["Last_SQL_Errno"]):
             raise NoProgressError(step, f"its applier stopped with {channel['Last_SQL_Error']!r}")
         if channel["Replica_SQL_Running"] != "Yes" and not started:
+            await env.sessions.stopped(step.instance)  # a START waits for a STOP
             await session.act(session.dialect.start_applier, step=str(step.number))
             started = True
         if not covering and time.monotonic() - began > env.timing.drain_within:
@@ -140,7 +147,8 @@ async def _fence_and_ask(step: Step, env: Environment, session: ActingSession) -
     was = Instance(
         key=step.instance, read_only="read_only" in closed, super_read_only="super_read_only" in closed
     )
-    await env.remember(was, step)
+    variables = await session.read(SEMI_SYNC_VARIABLES)
+    await env.remember(apply_semi_sync(was, variables, status=()), step)
     await fence(session, step=str(step.number))
     for finding in await who_may_write_nevertheless(session):
         await env.journal.say(f"{step.instance}: {finding}")
@@ -251,6 +259,7 @@ async def verify(step: Step, env: Environment) -> None:
 
 
 async def _stop_replica(step: Step, env: Environment, session: ActingSession) -> None:
+    await env.sessions.stopped(step.instance)
     await session.act(session.dialect.stop_replica, step=str(step.number), timeout=env.timing.stop)
 
 
@@ -260,6 +269,7 @@ async def _point(step: Step, env: Environment, session: ActingSession) -> None:
         host = quoted_host(step.source.hostname)
     except ValueError as error:
         raise StepFailedError(step, str(error)) from None
+    await env.sessions.stopped(step.instance)
     channel = await channel_of(session)
     if channel is None:
         raise StepFailedError(step, "it has no replication channel any more")

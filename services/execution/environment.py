@@ -38,7 +38,7 @@ class Timing:
 
     dial: float = 0.5  # a fresh connection to a server that is being judged
     statement: float = 1.5  # any one statement
-    stop: float = 4.0  # STOP REPLICA, which waits for a receiver that hangs in a connect
+    stop: float = 10.0  # STOP REPLICA, which waits for a receiver that hangs in a connect
     no_progress: float = 10.0  # an applier that drains (ReasonableReplicationLagSeconds)
     drain_within: float = math.inf  # all of it, if FailMasterPromotionIfSQLThreadNotUpToDate
     connect_replica: float = 5.0  # a re-pointed receiver until it receives
@@ -55,6 +55,7 @@ class Sessions:
         self._open: dict[InstanceKey, ActingSession] = {}
         self._turns: dict[InstanceKey, asyncio.Lock] = {}
         self._silent: dict[InstanceKey, ConnectError] = {}
+        self._stopping: dict[InstanceKey, asyncio.Task[None]] = {}
 
     async def on(self, key: InstanceKey) -> ActingSession:
         """The session on a server; a new one if there is none or it was lost. Raises as its ``open``."""
@@ -90,7 +91,30 @@ class Sessions:
         self._open[key] = session
         return session
 
+    def stop_beside(self, session: ActingSession, *, step: str, timeout: float) -> asyncio.Task[None]:
+        """Have the receiver stopped in a session beside this one. ``stopped`` awaits its return."""
+
+        async def stop() -> None:
+            beside = await session.beside(timeout=self._timing.statement)
+            try:
+                await beside.act(session.dialect.stop_receiver, step=step, timeout=timeout)
+            finally:
+                await beside.close()
+
+        task = asyncio.ensure_future(stop())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # who asks is told
+        self._stopping[session.key] = task
+        return task
+
+    async def stopped(self, key: InstanceKey) -> None:
+        """Wait until a STOP that was issued on the server has returned; its time-out is the bound."""
+        task = self._stopping.pop(key, None)
+        if task is not None:
+            await asyncio.wait({task})
+
     async def close(self) -> None:
+        for task in self._stopping.values():
+            task.cancel()
         sessions, self._open = list(self._open.values()), {}
         await asyncio.gather(*(session.close() for session in sessions), return_exceptions=True)
 

@@ -29,30 +29,41 @@ async def restore(
         return
     kinds = {step.kind for step in steps}
     if StepKind.SEMI_SYNC_SOURCE in kinds and before.semi_sync_available:
-        was = SemiSync(
-            wait_point=before.semi_sync_master_wait_point,
-            wait_count=before.semi_sync_master_wait_count,
-            timeout_ms=before.semi_sync_master_timeout_ms,
-            wait_no_replica=before.semi_sync_master_wait_no_replica,
-        )
-        await apply_semi_sync_source(session, was, enabled=before.semi_sync_master_enabled, step=label)
+        was, enabled = _semi_sync_of(before), before.semi_sync_master_enabled
+        await apply_semi_sync_source(session, was, enabled=enabled, step=label)
     if StepKind.COVER in kinds:
         await session.act(session.dialect.stop_replica, step=label, timeout=env.timing.stop)
         back = session.dialect.change_source_to(quoted_host(failed_master.hostname), failed_master.port)
         await session.act(back, step=label)
-    await _threads(session, before, kinds, label)
+    await _threads(env, session, before, kinds, label)
+
+
+def _semi_sync_of(before: Instance) -> SemiSync:
+    return SemiSync(
+        wait_point=before.semi_sync_master_wait_point,
+        wait_count=before.semi_sync_master_wait_count,
+        timeout_ms=before.semi_sync_master_timeout_ms,
+        wait_no_replica=before.semi_sync_master_wait_no_replica,
+    )
 
 
 async def _reopen(session: ActingSession, before: Instance, label: str) -> None:
     """The failed master was met alive and fenced, and nobody was promoted in its place."""
+    if before.semi_sync_master_enabled:  # the fencing may have switched it off
+        wrong = await apply_semi_sync_source(session, _semi_sync_of(before), enabled=True, step=label)
+        if wrong:
+            raise StatementError(before.key, f"semi-sync is not as it was: {wrong}")
     if not before.read_only:
         await session.set_writable(step=label)
     elif session.dialect.super_read_only and not before.super_read_only:
         await session.act("SET GLOBAL super_read_only = 0", step=label)
 
 
-async def _threads(session: ActingSession, before: Instance, kinds: set[StepKind], label: str) -> None:
+async def _threads(
+    env: Environment, session: ActingSession, before: Instance, kinds: set[StepKind], label: str
+) -> None:
     dialect = session.dialect
+    await env.sessions.stopped(before.key)
     starts = before.receiver_state is not ThreadState.STOPPED or before.applier_state is ThreadState.RUNNING
     held = await start_would_discard(session) if starts else ""
     if held:
@@ -64,7 +75,8 @@ async def _threads(session: ActingSession, before: Instance, kinds: set[StepKind
     )
     try:
         if before.receiver_state is not ThreadState.STOPPED:
-            await session.act(dialect.start_receiver, step=label)
+            # It waits for a STOP that an earlier term issued.
+            await session.act(dialect.start_receiver, step=label, timeout=env.timing.stop)
         if before.applier_state is ThreadState.RUNNING:
             await session.act(dialect.start_applier, step=label)
         elif before.applier_state is ThreadState.STOPPED and kinds & started_by_us:

@@ -13,13 +13,13 @@ from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
 
-__all__ = ["HELLO", "PartialPollError", "PolledServer", "poll_statements"]
+__all__ = ["HELLO", "SEMI_SYNC_VARIABLES", "PartialPollError", "PolledServer", "poll_statements"]
 
 HELLO = "SELECT @@global.version AS version, @@global.performance_schema AS performance_schema"
 """Asked first on a connection: it decides which statements follow."""
 
 _DUMP = "Binlog Dump"
-_SEMI_SYNC_VARIABLES = r"SHOW GLOBAL VARIABLES LIKE 'rpl\_semi\_sync\_%'"
+SEMI_SYNC_VARIABLES = r"SHOW GLOBAL VARIABLES LIKE 'rpl\_semi\_sync\_%'"
 _STATUS = r"SHOW GLOBAL STATUS WHERE Variable_name = 'Uptime' OR Variable_name LIKE 'Rpl\_semi\_sync\_%'"
 
 
@@ -41,7 +41,7 @@ def poll_statements(dialect: Dialect, *, performance_schema: bool) -> tuple[str,
         f"SELECT {variables}",
         dialect.replica_status,
         dialect.binary_log_status,
-        _SEMI_SYNC_VARIABLES,
+        SEMI_SYNC_VARIABLES,
         _STATUS,
         dialect.registered_replicas,
         dialect.dump_threads(performance_schema=performance_schema),

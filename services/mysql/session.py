@@ -9,6 +9,9 @@ A process can be paused between a check and a statement, and a statement can wai
   holds the lock and the server's clock has not passed the deadline: then the server skips the rest.
 - What opens a server carries the deadline in the statement itself as well, because it may wait behind a lock
   after the guard.
+- A statement that may wait for long goes through a session ``beside`` the one that holds the locks, so that
+  those can be taken over and the server be read meanwhile. Its guard is the lock of that session, and it
+  holds a third lock, by which whoever takes the locks finds and ends it.
 - ``wait_timeout=1`` ends the session of a Leader that is paused; a living one pings. ``lock_wait_timeout``
   keeps a statement from waiting behind a metadata lock; it is shorter than the statement's own time-out, so
   that the answer tells what held it up. The session's clock is UTC: it has no summer time.
@@ -38,7 +41,8 @@ _KEEP_ALIVE_SECONDS = 0.3
 _CLOCK_SECONDS = 1.0
 """A server's clock that was read so long ago still bounds a statement; for an opening it is read anew."""
 _GUARD_FAILED = 1242  # "Subquery returns more than 1 row": how the guard stops a statement
-_DENIED_LOCK_TRIES = 20
+_DENIED_LOCK_SECONDS = 3.0
+"""A session that was killed in a STOP of a receiver that hangs in its connect ends after two seconds."""
 _FENCES = "SET SESSION wait_timeout=1, lock_wait_timeout=1, time_zone='+00:00'"
 _STATEMENT_SECONDS = 1.5
 
@@ -85,13 +89,23 @@ def quoted_file(name: str) -> str:
 class ActingSession:
     """One term's session on one server. ``close`` gives the locks up."""
 
-    def __init__(self, connection: Connection, server: PolledServer, mandate: Mandate) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        server: PolledServer,
+        mandate: Mandate,
+        login: Login,
+        *,
+        lock_holder: int | None = None,
+    ) -> None:
         self.key = connection.key
         self.dialect: Dialect = server.dialect
         self._server = server
         self._connection = connection
         self._mandate = mandate
+        self._login = login
         self._lock = f"orchestray:{mandate.setup}"
+        self._holder = "CONNECTION_ID()" if lock_holder is None else str(lock_holder)
         self._turn = asyncio.Lock()
         self._clock: tuple[float, datetime] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -109,11 +123,32 @@ class ActingSession:
         connection = await Connection.open(key, login, timeout=timeout)
         try:
             rows = await connection.query(f"{_FENCES}; {HELLO}", timeout=timeout)
-            session = cls(connection, PolledServer.on(connection, rows[1][0]), mandate)
+            session = cls(connection, PolledServer.on(connection, rows[1][0]), mandate, login)
             await session._take_locks(timeout)
         except BaseException:
             connection.abort()
             raise
+        session._keeper = asyncio.ensure_future(session._keep_alive())
+        return session
+
+    async def beside(self, *, timeout: float = 1.0) -> ActingSession:
+        """A second session, for a statement that may wait; it acts as long as this one holds the locks.
+
+        There is one at a time. Raises as ``open``, and StatementError while another one waits there.
+        """
+        connection = await Connection.open(self.key, self._login, timeout=timeout)
+        try:
+            lock = f"SELECT GET_LOCK('{self._lock}:beside', 0) AS taken"
+            rows = await connection.query(f"{_FENCES}; {HELLO}; {lock}", timeout=timeout)
+            server = PolledServer.on(connection, rows[1][0])
+        except BaseException:
+            connection.abort()
+            raise
+        if rows[2][0]["taken"] != 1:
+            connection.abort()
+            raise StatementError(self.key, "an earlier statement of this setup still waits there")
+        holder = self._connection.thread_id
+        session = ActingSession(connection, server, self._mandate, self._login, lock_holder=holder)
         session._keeper = asyncio.ensure_future(session._keep_alive())
         return session
 
@@ -124,22 +159,30 @@ class ActingSession:
         )
         look = (
             f"SELECT COALESCE({newer}) AS newer, GET_LOCK('{self._lock}:{term}', 0) AS mine, "
-            f"GET_LOCK('{self._lock}', 0) AS taken, IS_USED_LOCK('{self._lock}') AS holder"
+            f"GET_LOCK('{self._lock}', 0) AS taken, IS_USED_LOCK('{self._lock}') AS holder, "
+            f"IS_USED_LOCK('{self._lock}:beside') AS beside"
         )
-        for _ in range(_DENIED_LOCK_TRIES):
+        deadline = time.monotonic() + _DENIED_LOCK_SECONDS
+        while time.monotonic() < deadline:
             row = (await self._connection.query(look, timeout=timeout))[0][0]
             if row["newer"] is not None:
                 raise NewerTermError(f"{self.key}: a newer term than {term} acts there")
             if row["taken"] == 1:
+                await self._end(row["beside"], timeout)
                 return
-            if row["holder"] is not None:
-                if self._mandate.remaining_seconds() <= 0:
-                    raise MandateOverError(f"{self.key}: the right to act has ended (term {term})")
-                with contextlib.suppress(StatementError):  # it may have ended by itself
-                    kill = f"{self._comment('lock')} KILL {int(row['holder'])}"
-                    await self._connection.query(kill, timeout=timeout)
+            await self._end(row["holder"], timeout)
             await asyncio.sleep(0.02)
         raise StatementError(self.key, f"the session that holds {self._lock!r} does not end")
+
+    async def _end(self, thread_id: int | None, timeout: float) -> None:
+        """Kill a session that held a lock of ours, and do not wait for its end."""
+        if thread_id is None:
+            return
+        if self._mandate.remaining_seconds() <= 0:
+            raise MandateOverError(f"{self.key}: the right to act has ended (term {self._mandate.term})")
+        with contextlib.suppress(StatementError):  # it may have ended by itself
+            kill = f"{self._comment('lock')} KILL {int(thread_id)}"
+            await self._connection.query(kill, timeout=timeout)
 
     async def read(self, sql: str, *, timeout: float = 1.0) -> list[Row]:
         """Rows of one statement that changes nothing."""
@@ -200,7 +243,7 @@ class ActingSession:
             raise MandateOverError(f"{self.key}: the right to act has ended (term {self._mandate.term})")
         guard = (
             f"{self.dialect.guard} IF(SYSDATE(6) < '{deadline}' AND "
-            f"IS_USED_LOCK('{self._lock}') = CONNECTION_ID(), 1, (SELECT 1 UNION ALL SELECT 2))"
+            f"IS_USED_LOCK('{self._lock}') = {self._holder}, 1, (SELECT 1 UNION ALL SELECT 2))"
         )
         try:
             return await self._connection.query(f"{guard}; {self._comment(step)} {sql}", timeout=timeout)
@@ -220,6 +263,11 @@ class ActingSession:
                     await self._connection.ping(timeout=1.0)
                 except (LostError, ConnectError, MySQLError):
                     self._connection.abort()
+
+    @property
+    def thread_id(self) -> int:
+        """The server's number of this session."""
+        return self._connection.thread_id
 
     @property
     def closed(self) -> bool:

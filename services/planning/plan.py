@@ -56,6 +56,8 @@ class Step:
     """Without GTID, ``file:position``. REPOINT: where to begin; VERIFY: where its own binary log ends."""
     semi_sync: SemiSync | None = None  # SEMI_SYNC_SOURCE
     semi_sync_replica: bool = False  # REPOINT: the replica side goes on
+    may_hang: bool = False
+    """STOP_RECEIVER: the source does not answer, so the receiver may hang in its connect."""
     required: bool = True
     """False: its failure is recorded and the plan goes on (a replica that is lost)."""
     what: str = ""  # in words, for the audit
