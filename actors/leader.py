@@ -209,6 +209,9 @@ class LeaderActor:
             patience = _PEER_SECONDS + self._settings.InstanceHeartbeatMilliseconds / 1000
             await self.consider(await self._topology.call("fresh_view_of", key, timeout=patience))
 
+    def witnessed(self, master: InstanceKey) -> None:
+        self._periodic.spawn(self._tell(self._topology, "witnessed", master))
+
     # calls
 
     async def ping(self) -> str:

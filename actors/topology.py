@@ -41,6 +41,7 @@ from services.node_view import (
     UnknownClusterError,
     UnknownInstanceError,
 )
+from services.planning.witness import is_suspected
 from services.policies import login, registry_policy, watch_policy
 from services.registry.durable import Durable
 from services.registry.registry import Changes, Registry
@@ -56,6 +57,8 @@ __all__ = ["TopologyActor"]
 _PUSH_SECONDS = 2.0
 _SOON_SECONDS = 0.25  # changes are gathered for so long before they are pushed to the gateway
 _NO_PROBLEM = "NoProblem"
+_Told = tuple[tuple[InstanceKey, str], ...]
+_SUSPECTED = "suspected to hang"
 _PASSING = frozenset({"FirstTierReplicaFailingToConnectToMaster", "LockedSemiSyncMasterHypothesis"})
 """Codes that say less than what is said of the master in the same moment, or are not yet sure."""
 _REMIND_SECONDS = 0.9  # the Leader hears again of what is still to be acted upon
@@ -81,7 +84,7 @@ class TopologyActor:
         self._news: deque[News] = deque(maxlen=NEWS_KEPT)
         self._dirty = asyncio.Event()
         self._reported = asyncio.Event()  # a new one for each report
-        self._told: dict[str, tuple[float, tuple[tuple[InstanceKey, str], ...]]] = {}
+        self._told: dict[str, tuple[float, _Told]] = {}
         self._codes: dict[InstanceKey, str] = {}
         self._stopping = False
         self._periodic = Periodic()
@@ -230,7 +233,10 @@ class TopologyActor:
         for cluster in topology.clusters:
             wrong = tuple(by_cluster.get(cluster.name, ()))
             self._report_findings(cluster, wrong)
-            urgent = tuple((f.analyzed_instance_key, f.analysis) for f in wrong if f.actionable)
+            urgent: _Told = tuple((f.analyzed_instance_key, f.analysis) for f in wrong if f.actionable)
+            master = topology.instances.get(cluster.master_key)
+            if master is not None and is_suspected(master):
+                urgent = (*urgent, (master.key, _SUSPECTED))
             told_at, told = self._told.get(cluster.name, (0.0, ()))
             if urgent == told and (not urgent or now - told_at < _REMIND_SECONDS):
                 continue
@@ -343,6 +349,11 @@ class TopologyActor:
             self._durable.promoted(cluster_id, failed, successor)
         self._told.clear()
         self._dirty.set()
+
+    async def witnessed(self, master: InstanceKey) -> None:
+        """A witness could not connect to this server: judge anew, at once."""
+        self._ready().witnessed(master, time.monotonic())
+        self._analyse()
 
     async def changed(self, keys: list[InstanceKey]) -> None:
         """These servers were changed: look at them, and dial deposed ones from now on."""

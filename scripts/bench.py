@@ -1,15 +1,19 @@
 """Benchmarks on real servers; run by scripts/bench.
 
-failover: a 1+3 topology with lossless semi-sync and a client that writes all the time. The master is killed
-(SIGKILL); measured from there: until another server has acknowledged a write, until all remaining replicas
-receive from it; and how many acknowledged writes are missing at the end. Each round kills two masters in a
-row, so that the second failover shows whether the first left things protected.
+failover: a 1+3 topology with lossless semi-sync and clients that write all the time. The master is killed
+(``--how kill``: SIGKILL) or hangs (``--how stop``: SIGSTOP); measured from there: until another server has
+acknowledged a write, until all remaining replicas receive from it; and how many acknowledged writes are
+missing at the end. Then the old master comes back, started again or by SIGCONT, with a client that goes on
+writing to it: for how long it is writable, and how many writes it acknowledges after the promotion, are
+reported. Each round fails two masters in a row, so that the second failover shows whether the first left
+things protected.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -32,70 +36,71 @@ from services.sandbox.ports import free_port
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import MySQLTopology, TopologySpec
 
+_READ_ONLY = (1290, 1836)
 _WRITE = "INSERT INTO app.acknowledged (id) VALUES (%s)"
 _LIMIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Failover:
-    """Seconds from the kill, and what was lost."""
+    """Seconds from the failure, and what was lost. The last two are about the old master's return."""
 
     write: float
     replicas: float
     missing: int
     acknowledged: int
+    writable: float
+    late: int
 
 
 class Writer:
-    """A client that writes to whichever server takes it, and notes what was acknowledged."""
+    """A client for each server, which writes there whenever it can, and notes what was acknowledged."""
 
     def __init__(self, servers: list[MySQLServer], user: str, password: str) -> None:
-        self._servers = servers
         self._login = (user, password)
         self._stop = threading.Event()
-        self._connections: dict[int, pymysql.Connection] = {}
-        self.acknowledged: dict[int, int] = {}  # row -> port of the server that acknowledged it
+        self._rows = itertools.count(1)  # never used twice: one that failed may have been committed
+        self.acknowledged: dict[int, tuple[int, float]] = {}  # row -> port of the server, when
         self.first_at: dict[int, float] = {}  # port -> when it acknowledged its first write
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._threads = [threading.Thread(target=self._run, args=(one,), daemon=True) for one in servers]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(10)
-        for connection in self._connections.values():
-            with contextlib.suppress(pymysql.Error):
-                connection.close()
+        for thread in self._threads:
+            if thread.ident is not None:  # it was started
+                thread.join(10)
 
-    def _run(self) -> None:
-        row, current = 0, self._servers[0]
+    def late(self, port: int, since: float) -> int:
+        """How many writes a server has acknowledged since then."""
+        return sum(by == port and at > since for by, at in dict(self.acknowledged).values())
+
+    def _run(self, server: MySQLServer) -> None:
+        connection: pymysql.Connection | None = None
         while not self._stop.is_set():
-            row += 1  # never used twice: one that failed may have been committed
-            if self._write(current, row):
-                self.acknowledged[row] = current.port
-                self.first_at.setdefault(current.port, time.perf_counter())
+            row = next(self._rows)
+            try:
+                connection = connection or self._connect(server)
+                with connection.cursor() as cursor:
+                    cursor.execute(_WRITE, (row,))
+            except (pymysql.Error, OSError) as error:
+                if not (error.args and error.args[0] in _READ_ONLY):  # then the connection is fine
+                    connection = None
+                time.sleep(0.005)
+            else:
+                now = time.perf_counter()
+                self.acknowledged[row] = server.port, now
+                self.first_at.setdefault(server.port, now)
                 time.sleep(0.001)
-                continue
-            current = self._servers[(self._servers.index(current) + 1) % len(self._servers)]
-            time.sleep(0.0005)
 
-    def _write(self, server: MySQLServer, row: int) -> bool:
-        try:
-            connection = self._connections.get(server.port)
-            if connection is None:
-                connection = pymysql.connect(
-                    host="127.0.0.1", port=server.port, user=self._login[0], password=self._login[1],
-                    autocommit=True, connect_timeout=1, read_timeout=10, ssl_disabled=True,
-                )  # fmt: skip
-                self._connections[server.port] = connection
-            with connection.cursor() as cursor:
-                cursor.execute(_WRITE, (row,))
-        except (pymysql.Error, OSError) as error:
-            if not (error.args and error.args[0] in (1290, 1836)):  # read-only: the connection is fine
-                self._connections.pop(server.port, None)
-            return False
-        return True
+    def _connect(self, server: MySQLServer) -> pymysql.Connection:
+        return pymysql.connect(
+            host="127.0.0.1", port=server.port, user=self._login[0], password=self._login[1],
+            autocommit=True, connect_timeout=1, read_timeout=10, ssl_disabled=True,
+        )  # fmt: skip
 
 
 class Service:
@@ -162,37 +167,40 @@ def wait_for(what: str, condition: Callable[[], bool], pause: float = 0.05) -> f
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench")
     commands = parser.add_subparsers(dest="command", required=True)
-    failover = commands.add_parser("failover", help="kill masters and measure")
+    failover = commands.add_parser("failover", help="have masters fail and measure")
+    failover.add_argument("--how", choices=("kill", "stop"), default="kill", help="SIGKILL or SIGSTOP (kill)")
+    failover.add_argument("--replica-net-timeout", type=int, metavar="N", help="of all servers (60)")
     failover.add_argument("--rounds", type=int, default=10, metavar="N")
     failover.add_argument("--poll-seconds", type=int, default=5, help="InstancePollSeconds (5)")
     arguments = parser.parse_args()
-    failovers = list(run_failovers(arguments.rounds, arguments.poll_seconds))
+    failovers = list(run_failovers(arguments))
     report(failovers)
-    sys.exit(1 if any(one.missing for one in failovers) else 0)
+    sys.exit(1 if any(one.missing or one.late for one in failovers) else 0)
 
 
-def run_failovers(rounds: int, poll_seconds: int) -> Iterator[Failover]:
+def run_failovers(arguments: argparse.Namespace) -> Iterator[Failover]:
     mysqld = find_mysqld()
-    for number in range(1, rounds + 1):
+    spec = TopologySpec(semi_sync="lossless", replica_net_timeout=arguments.replica_net_timeout)
+    for number in range(1, arguments.rounds + 1):
         with tempfile.TemporaryDirectory(prefix="ob-", dir="/tmp") as name:
-            topology = MySQLTopology(
-                mysqld, Path(name) / "t", TopologySpec(semi_sync="lossless"), die_with_parent=True
-            )
+            topology = MySQLTopology(mysqld, Path(name) / "t", spec, die_with_parent=True)
             try:
                 topology.start()
-                yield from one_round(number, topology, Path(name), poll_seconds)
+                yield from one_round(number, topology, Path(name), arguments)
             finally:
                 topology.stop()
 
 
-def one_round(number: int, topology: MySQLTopology, folder: Path, poll_seconds: int) -> Iterator[Failover]:
+def one_round(
+    number: int, topology: MySQLTopology, folder: Path, arguments: argparse.Namespace
+) -> Iterator[Failover]:
     servers = list(topology.servers)
     topology.master.execute("CREATE TABLE app.acknowledged (id BIGINT PRIMARY KEY)")
     account = topology.accounts.orchestray
     service = Service(
         folder,
         {
-            "InstancePollSeconds": poll_seconds,
+            "InstancePollSeconds": arguments.poll_seconds,
             "MySQLTopologyUser": account.user,
             "MySQLTopologyPassword": account.password,
             "DiscoverySeeds": [str(topology.master.key)],
@@ -208,22 +216,13 @@ def one_round(number: int, topology: MySQLTopology, folder: Path, poll_seconds: 
         for turn in (1, 2):
             time.sleep(1.0)
             others = [server for server in servers if server is not master]
-            killed_at = time.perf_counter()
-            os.kill(master.pid, signal.SIGKILL)
-            wait_for("a write elsewhere", lambda o=others: any(s.port in writer.first_at for s in o), 0.002)
-            successor = next(server for server in others if server.port in writer.first_at)
-            write = writer.first_at[successor.port] - killed_at
-            remaining = [server for server in others if server is not successor]
-            at = wait_for("the replicas", partial(all_receive, remaining, successor), 0.01)
+            result, successor = one_failover(master, others, service, writer, arguments.how)
             servers, master = others, successor
-            wait_settled(service, master, servers)
-            acknowledged = dict(writer.acknowledged)
-            present = {row["id"] for row in master.query("SELECT id FROM app.acknowledged")}
-            missing = sum(row not in present for row in acknowledged)
-            result = Failover(write, at - killed_at, missing, len(acknowledged))
             print(
                 f"round {number} failover {turn}: write after {result.write:.3f} s, replicas after "
-                f"{result.replicas:.3f} s, {missing} of {len(acknowledged)} acknowledged writes missing",
+                f"{result.replicas:.3f} s, {result.missing} of {result.acknowledged} acknowledged writes "
+                f"missing; the old master came back writable for {result.writable:.3f} s and acknowledged "
+                f"{result.late} writes",
                 flush=True,
             )
             yield result
@@ -235,6 +234,50 @@ def one_round(number: int, topology: MySQLTopology, folder: Path, poll_seconds: 
     finally:
         writer.stop()
         service.stop()
+
+
+def one_failover(
+    master: MySQLServer, others: list[MySQLServer], service: Service, writer: Writer, how: str
+) -> tuple[Failover, MySQLServer]:
+    failed_at = time.perf_counter()
+    os.kill(master.pid, signal.SIGKILL if how == "kill" else signal.SIGSTOP)
+    wait_for("a write elsewhere", lambda: any(s.port in writer.first_at for s in others), 0.002)
+    successor = next(server for server in others if server.port in writer.first_at)
+    promoted_at = writer.first_at[successor.port]
+    remaining = [server for server in others if server is not successor]
+    at = wait_for("the replicas", partial(all_receive, remaining, successor), 0.01)
+    wait_settled(service, successor, others)
+    writable = come_back(master, master.resume if how == "stop" else partial(restart, master))
+    acknowledged = dict(writer.acknowledged)
+    present = {row["id"] for row in successor.query("SELECT id FROM app.acknowledged")}
+    missing = sum(row not in present for row in acknowledged)
+    late = writer.late(master.port, promoted_at)
+    result = Failover(promoted_at - failed_at, at - failed_at, missing, len(acknowledged), writable, late)
+    return result, successor
+
+
+def restart(master: MySQLServer) -> None:
+    """As its supervisor does, as soon as it is gone."""
+    master.kill()
+    master.start()
+
+
+def come_back(master: MySQLServer, bring_back: Callable[[], None]) -> float:
+    """Bring the old master back; for how long it was seen to be writable until it was fenced for good."""
+    bringing = threading.Thread(target=bring_back, daemon=True)
+    bringing.start()
+    writable: list[float] = []
+
+    def fenced() -> bool:
+        if master.variable("read_only") == "0":
+            writable.append(time.perf_counter())
+            return False
+        return True
+
+    at = wait_for("the old master to be fenced", fenced, 0.005)
+    bringing.join(60)
+    time.sleep(0.5)  # whatever clients still try
+    return at - writable[0] if writable else 0.0
 
 
 def all_receive(replicas: list[MySQLServer], source: MySQLServer) -> bool:
@@ -282,6 +325,8 @@ def report(failovers: list[Failover]) -> None:
         "write accepted elsewhere, s": [one.write for one in failovers],
         "all replicas under it, s": [one.replicas for one in failovers],
         "acknowledged writes missing": [float(one.missing) for one in failovers],
+        "old master writable again, s": [one.writable for one in failovers],
+        "writes it acknowledged then": [float(one.late) for one in failovers],
     }
     print(f"\n{len(failovers)} failovers{'':<22}{'min':>8}{'median':>8}{'max':>8}")
     for name, values in rows.items():

@@ -90,6 +90,9 @@ class Events:
     def look_again(self, key: InstanceKey) -> None:
         pass
 
+    def witnessed(self, master: InstanceKey) -> None:
+        self.said.append(f"witnessed: {master}")
+
 
 class ElectionMandate:
     """The right to act under one term of a seat."""

@@ -46,7 +46,8 @@ async def bad_server(serve: Serve) -> AsyncIterator[InstanceKey]:
 class Proxy:
     """Passes bytes between clients and ``target``. ``async with Proxy(key) as proxy: proxy.key``.
 
-    ``hold()`` keeps what clients send until ``let_go()``. After ``end_replies(n)`` only ``n`` more bytes come
+    ``hold()`` keeps what clients send until ``let_go()``. ``cut()`` lets nothing through in either direction,
+    as a network that drops everything, until ``mend()``. After ``end_replies(n)`` only ``n`` more bytes come
     from the server, of all connections together; then nothing more, or the end if it ``cuts``. With
     ``dribble(s)`` one byte comes each ``s`` seconds.
     """
@@ -55,6 +56,8 @@ class Proxy:
         self._target = target
         self._passes = asyncio.Event()
         self._passes.set()
+        self._returns = asyncio.Event()
+        self._returns.set()
         self._budget: int | None = None
         self._cuts = False
         self._pause = 0.0
@@ -72,6 +75,14 @@ class Proxy:
 
     def let_go(self) -> None:
         self._passes.set()
+
+    def cut(self) -> None:
+        self._passes.clear()
+        self._returns.clear()
+
+    def mend(self) -> None:
+        self._passes.set()
+        self._returns.set()
 
     def end_replies(self, after: int, *, cuts: bool) -> None:
         self._budget, self._cuts = after, cuts
@@ -101,6 +112,7 @@ class Proxy:
         while data := await reader.read(1 if self._pause else 65536):
             if self._budget is not None:
                 data, self._budget = data[: self._budget], max(0, self._budget - len(data))
+            await self._returns.wait()
             writer.write(data)
             await writer.drain()
             if self._budget == 0:

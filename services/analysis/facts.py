@@ -83,6 +83,7 @@ class Facts:
     answers_with_error: bool  # its last check got an error packet: it lives
     is_failing_to_connect: bool
     is_stale: bool  # its binary log stands still for too long
+    is_refuted: bool = False  # a witness could not connect: its receivers believe in it in vain
 
     count_replicas: int
     count_valid: int
@@ -143,11 +144,11 @@ class Facts:
 
     @property
     def some_replicate(self) -> bool:
-        return self.count_replicating > 0
+        return self.count_replicating > 0 and not self.is_refuted
 
     @property
     def none_replicates(self) -> bool:
-        return self.count_replicating == 0
+        return self.count_replicating == 0 or self.is_refuted
 
     @property
     def all_lag(self) -> bool:
@@ -155,7 +156,14 @@ class Facts:
         return self.count_lagging == self.count_replicas and self.count_delayed < self.count_replicas
 
 
-def observe(instance: Instance, replicas: tuple[Instance, ...], policy: AnalysisPolicy, now: float) -> Facts:
+def observe(
+    instance: Instance,
+    replicas: tuple[Instance, ...],
+    policy: AnalysisPolicy,
+    now: float,
+    *,
+    failed_witness: bool = False,
+) -> Facts:
     """``now`` is on the clock of the instances' ``checked_at``."""
     valid = [replica for replica in replicas if replica.is_last_check_valid]
     logging = [each for each in replicas if each.log_bin_enabled and each.log_replica_updates_enabled]
@@ -174,6 +182,7 @@ def observe(instance: Instance, replicas: tuple[Instance, ...], policy: Analysis
         is_hung=is_hung,
         answers_with_error=outcome.is_answer and outcome is not CheckOutcome.OK,
         is_failing_to_connect=_is_failing_to_connect(instance),
+        is_refuted=failed_witness and outcome.is_silence,
         is_stale=instance.binlog_coordinates_stale_seconds > policy.locked_semi_sync_seconds,
         count_replicas=len(replicas),
         count_valid=len(valid),

@@ -137,7 +137,8 @@ def analyze(
         replicas = tuple(
             each for each in topology.replicas_of(instance.key) if not _is_not_known_yet(each, topology)
         )
-        facts = observe(instance, replicas, policy, now)
+        failed_witness = instance.key in failed_witnesses
+        facts = observe(instance, replicas, policy, now, failed_witness=failed_witness)
         gap = _privilege_gap(instance, topology, policy)
         if policy.reduce_analysis_count and not gap and _is_reduced_away(facts):
             continue
@@ -152,7 +153,7 @@ def analyze(
                 gap,
                 topology=topology,
                 policy=policy,
-                failed_witness=instance.key in failed_witnesses,
+                failed_witness=failed_witness,
                 unix_now=unix_now,
             )
             found.append(entry)

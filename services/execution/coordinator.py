@@ -28,6 +28,7 @@ from services.execution.errors import ExecutionError
 from services.execution.gates import ClusterView, Gates
 from services.execution.recovery_hooks import HooksOfRecovery, RecoveryHooks, facts_of
 from services.execution.store_journal import StoreJournal, say_after_the_end
+from services.execution.witnesses import Witnesses
 from services.mysql.session import Mandate, MandateOverError
 from services.policies import hook_policy, login, promotion_policy, timing
 from services.publish.hooks import HookRunner
@@ -46,7 +47,7 @@ _DETECTION_SECONDS = 0.5
 _HELD_LOOK_SECONDS = (0.02, 1.0)
 """The shortest and the longest pause between looks at a failure that is held down."""
 _SETTLE_SECONDS = 1.2
-"""A new term waits so long before it promotes, if a server neither answers nor refuses: a session of an
+"""A new term waits so long before it promotes, if any server neither answers nor refuses: a session of an
 earlier, paused Leader there ends after 1 s (``wait_timeout``)."""
 
 _log = structlog.get_logger(__name__)
@@ -73,6 +74,10 @@ class Observer(Protocol):
         """Look at this server and its replicas now, and have what is found then considered."""
         ...
 
+    def witnessed(self, master: InstanceKey) -> None:
+        """A witness could not connect to this master: it hangs."""
+        ...
+
 
 class Coordinator:
     """Belongs to the leader's event loop. ``mandate`` gives the right to act, or None."""
@@ -92,6 +97,7 @@ class Coordinator:
         self._hostname, self._token = node
         self._running: dict[str, asyncio.Task[InstanceKey]] = {}
         self._gates = Gates(settings)
+        self._witnesses = Witnesses(store, settings, mandate, observer)
         self._announced: dict[InstanceKey, str] = {}
         self._elected_at = time.monotonic()
         self._background: set[asyncio.Task[None]] = set()
@@ -120,7 +126,7 @@ class Coordinator:
             if self._mandate() is None:
                 continue
             self._gates.seen(finding.analyzed_instance_key)
-            if view.cluster.id in self._running:
+            if self._is_busy(view.cluster.id):
                 continue
             reason = self._gates.why_not(view, finding)
             if reason:
@@ -130,6 +136,8 @@ class Coordinator:
                 self._start(view, finding, automatic=True)
             if not finding.skippable_due_to_downtime:
                 self._announce(view, finding)
+        if not self._is_busy(view.cluster.id) and not self._gates.why_no_witness(view):
+            self._witnesses.consider(view)
         failing = {finding.analyzed_instance_key for finding in view.findings if finding.actionable}
         well = {instance.key for instance in view.instances} - failing
         self._gates.well(well)
@@ -153,6 +161,10 @@ class Coordinator:
 
         pause = min(max(held_for, _HELD_LOOK_SECONDS[0]), _HELD_LOOK_SECONDS[1])
         self._held[key] = asyncio.get_running_loop().call_later(pause, due)
+
+    def _is_busy(self, cluster_id: str) -> bool:
+        """What concerns one cluster is strictly serial."""
+        return cluster_id in self._running or self._witnesses.is_asking(cluster_id)
 
     def _start(
         self,
@@ -202,6 +214,7 @@ class Coordinator:
         if view.unread:
             unread = ", ".join(map(str, view.unread))
             raise RecoveryRefusedError(f"nobody has looked at {unread} yet: ask again in some seconds")
+        await self._witnesses.asked(cluster.id)
         running = self._running.get(cluster.id)
         if running is None:
             running = self._start(
@@ -271,13 +284,14 @@ class Coordinator:
         began = time.monotonic()
         try:
             await opening
-            await self._settle(failed)
+            await self._settle(view)
             vetoed = await hooks.before_failover(key)
             if vetoed:
                 result = Result(errors=(vetoed,))
             else:
                 work = DeadMasterRecovery(env, cluster.id, key)
-                result = await work.run(failed, view.replicas_of(key), policy)
+                replicas = self._witnesses.as_they_were(view.replicas_of(key))
+                result = await work.run(failed, replicas, policy)
             await self._resolve(recovery, result, mandate, journal, began=began, hooks=hooks)
             if result.refusal is not None:
                 self._gates.refused(view)
@@ -357,8 +371,8 @@ class Coordinator:
             detach_lost=settings.DetachLostReplicasAfterMasterFailover,
         )
 
-    async def _settle(self, failed: Instance) -> None:
-        if failed.last_check_outcome.value == "refused":
+    async def _settle(self, view: ClusterView) -> None:
+        if all(one.last_check_outcome.is_definite for one in view.instances):
             return
         left = self._elected_at + _SETTLE_SECONDS - time.monotonic()
         if left > 0:
@@ -433,9 +447,10 @@ class Coordinator:
             return
         await self.synchronise()
         await self._hooks.catch_up(mandate.term, partial(say_after_the_end, self._store))
+        await self._witnesses.resume()
         for found in await self._store.journal.open_recoveries():
             cluster_id = found.recovery.analysis_entry.cluster_id
-            if cluster_id in self._running or self._gates.must_wait(cluster_id):
+            if self._is_busy(cluster_id) or self._gates.must_wait(cluster_id):
                 continue
             task = asyncio.ensure_future(self._resume(found.recovery.uid))
             self._running[cluster_id] = task
@@ -479,6 +494,7 @@ class Coordinator:
         for handle in self._held.values():
             handle.cancel()
         self._held.clear()
+        await self._witnesses.stop()
         tasks = [*self._running.values(), *self._background]
         for task in tasks:
             task.cancel()

@@ -132,6 +132,24 @@ class Gates:
             return left
         return None if _looked_at_since(view, key, due) else 0.0
 
+    def why_no_witness(self, view: ClusterView) -> str:
+        """Why nobody is asked whether the cluster's master hangs, "" if somebody may be."""
+        settings, cluster = self._settings(), view.cluster
+        master = view.instance(cluster.master_key)
+        checks = (
+            (not cluster.id, "the cluster has no identity yet"),
+            (cluster.is_fragment, "it is what a promotion left behind"),
+            (not self.recoveries_enabled, "recoveries are globally disabled"),
+            (bool(view.unread), "not all of the cluster was looked at yet"),
+            (master is None or master.is_downtimed, "it is unknown, or downtimed"),
+            (
+                not cluster_matches(settings.RecoverMasterClusterFilters, cluster.name, cluster.alias),
+                "RecoverMasterClusterFilters does not match the cluster",
+            ),
+            (self.must_wait(cluster.id), "the last attempt failed a moment ago"),
+        )
+        return next((reason for applies, reason in checks if applies), "")
+
     def must_wait(self, cluster_id: str) -> bool:
         """An attempt failed so recently that the next is not due yet."""
         backoff = self._backoff.get(cluster_id)

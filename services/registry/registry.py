@@ -22,6 +22,8 @@ def _no_host(_key: InstanceKey) -> bool:
 
 
 _FIRST_CHECK_SECONDS = 15.0
+_WITNESS_SECONDS = 30.0
+"""So long a failed witness speaks against its master, unless that answers meanwhile."""
 _FORGOTTEN_POLLS = 3  # a forgotten server is not found again for so many poll intervals (discovery.md 8)
 
 
@@ -63,6 +65,7 @@ class Registry:
         self._identities: dict[str, ClusterIdentity] = {}
         self._forgotten: dict[InstanceKey, float] = {}
         self._awaited_since: dict[InstanceKey, float] = {}
+        self._failed_witnesses: dict[InstanceKey, float] = {}
         self._topology: Topology | None = None
 
     @property
@@ -92,7 +95,13 @@ class Registry:
 
     def analysis(self, now: float) -> tuple[ReplicationAnalysis, ...]:
         """What is wrong, judged on the clusters as of ``now``."""
-        return analyze(self.topology(now), self.policy.analysis, now)
+        failed = frozenset(key for key in self._failed_witnesses if self.is_witnessed(key, now))
+        return analyze(self.topology(now), self.policy.analysis, now, failed_witnesses=failed)
+
+    def is_witnessed(self, key: InstanceKey, now: float) -> bool:
+        """Whether a witness found this server dead, not long ago, and it has not answered since."""
+        at, known = self._failed_witnesses.get(key), self._instances.get(key)
+        return at is not None and known is not None and known.seen_at < at > now - _WITNESS_SECONDS
 
     def unread(self, cluster: Cluster, now: float) -> tuple[InstanceKey, ...]:
         """Servers that belong to a cluster, or may, and of which no check has ended yet.
@@ -157,6 +166,10 @@ class Registry:
         known = self._instances.get(successor)
         if known is not None and known.master_key == failed:
             self._set(as_promoted(known, self._instances.get(failed)))
+
+    def witnessed(self, key: InstanceKey, at: float) -> None:
+        """A replica of this server had its receiver restarted, and could not connect."""
+        self._failed_witnesses[key] = at
 
     def register(self, key: InstanceKey, **registrations: object) -> None:
         """Set what people registered about a known server: fields of Instance."""

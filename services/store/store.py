@@ -16,6 +16,7 @@ from services.store.journal import JournalStore
 from services.store.migrate import OPEN_LIMIT_SECONDS, prepare, verify
 from services.store.recoveries import RecoveryStore
 from services.store.registrations import RegistrationStore
+from services.store.witnesses import WitnessStore
 
 __all__ = ["Store"]
 
@@ -34,6 +35,7 @@ class Store:
         self.journal = JournalStore(database)
         self.detections = DetectionStore(database)
         self.audit = AuditStore(database)
+        self.witnesses = WitnessStore(database)
 
     @classmethod
     async def open(cls, path: str | PathLike[str], *, read_only: bool = False) -> Store:

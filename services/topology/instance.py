@@ -36,6 +36,11 @@ class CheckOutcome(str, Enum):
         return self in _ANSWERS
 
     @property
+    def is_definite(self) -> bool:
+        """It answers, or nobody listens: nothing that was sent to it is still on its way."""
+        return self.is_answer or self is CheckOutcome.REFUSED
+
+    @property
     def is_silence(self) -> bool:
         """A fresh connection was refused or went unanswered: half of the evidence of death."""
         return self in _SILENCES
