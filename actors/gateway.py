@@ -222,6 +222,9 @@ class GatewayNode:
     async def register_candidate(self, key: InstanceKey, rule: str) -> None:
         await self._leader.call("register_candidate", key, rule, timeout=_CHANGE_SECONDS)
 
+    async def end_deposal(self, key: InstanceKey, *, owner: str) -> None:
+        await self._leader.call("end_deposal", key, owner, timeout=_CHANGE_SECONDS)
+
     async def set_global_recoveries(self, enabled: bool) -> None:
         await self._leader.call("set_global_recoveries", enabled, timeout=_CHANGE_SECONDS)
 

@@ -45,7 +45,7 @@ from services.store.store import Store
 from services.store.times import shifted, utc_now
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import CandidateRule
+from services.topology.records import AuditEntry, CandidateRule
 
 __all__ = ["LeaderActor"]
 
@@ -287,6 +287,22 @@ class LeaderActor:
             )
         )
         await self._tell(self._topology, "synchronise")
+
+    async def end_deposal(self, key: InstanceKey, owner: str) -> None:
+        """A person says that this former master is to be left alone. Raises RefusedError."""
+        store, _ = self._acting()
+        deposed = await self._stored(store.clusters.deposed_masters())
+        clusters = [one.cluster_id for one in deposed if one.key == key]
+        if not clusters:
+            raise RefusedError(f"{key} is not deposed", key)
+        for cluster_id in clusters:
+            await self._stored(store.clusters.rejoined(cluster_id, key))
+        said = f"{key} is not deposed any more: {owner or 'somebody'} says so"
+        await self._stored(
+            store.audit.add(AuditEntry(at=utc_now(), type="deposed", instance=key, message=said))
+        )
+        self.event("deposed", said, key, "")
+        await self._tell(self._topology, "changed", [key])
 
     async def set_global_recoveries(self, enabled: bool) -> None:
         store, coordinator = self._acting()

@@ -278,6 +278,12 @@ class TopologyActor:
         self._periodic.spawn(self._look_closer())
         if self._durable is not None:
             self._periodic.spawn(self._durable.identify(self._ready().topology(time.monotonic())))
+            self._periodic.spawn(self._follow(self._durable))
+
+    async def _follow(self, durable: Durable) -> None:
+        ended = await durable.follow(self._ready().topology(time.monotonic()))
+        if ended:
+            await self._probes.renew(ended)
 
     async def _look_closer(self) -> None:
         """A finding that is not decided yet is looked at each second, whatever the poll interval."""

@@ -256,6 +256,10 @@ class Node(Protocol):
         """Set the promotion rule: prefer, neutral, prefer_not or must_not."""
         ...
 
+    async def end_deposal(self, key: InstanceKey, *, owner: str) -> None:
+        """Leave a former master alone from now on. Raises RefusedError if it is not deposed."""
+        ...
+
     async def set_global_recoveries(self, enabled: bool) -> None: ...
 
     async def reload_configuration(self, extra_path: str = "") -> tuple[str, ...]:

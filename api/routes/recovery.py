@@ -166,6 +166,17 @@ def _owner(call: Call) -> str:
     return call.caller.user or call.node.status().hostname
 
 
+# what a failover left behind
+
+
+@route(changes, "end-deposal/:host/:port")
+async def end_deposal(call: ToCall, host: str, port: str) -> Response:
+    """Ours: a former master is not made read-only at contact any more."""
+    key = call.key(host, port)
+    await call.node.end_deposal(key, owner=_owner(call))
+    return call.ok(f"{key} is not deposed any more", key_to_wire(key))
+
+
 # switching automatic recoveries off and on
 
 

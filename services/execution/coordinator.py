@@ -32,7 +32,7 @@ from services.execution.witnesses import Witnesses
 from services.mysql.session import Mandate, MandateOverError
 from services.policies import hook_policy, login, promotion_policy, timing
 from services.publish.hooks import HookRunner
-from services.store.errors import ClusterBlockedError, ClusterBusyError, StoreError
+from services.store.errors import ClusterBlockedError, ClusterBusyError, MasterChangedError, StoreError
 from services.store.recoveries import Outcome
 from services.store.store import Store
 from services.store.times import seconds_until, shifted, utc_now
@@ -348,9 +348,17 @@ class Coordinator:
                 recovery_uid=recovery.uid,
                 executed_gtid_set=failed.executed,
             )
-            await self._store.clusters.promote(
-                entry.cluster_id, expected=old, master=new, at=now, term=mandate.term, deposed=deposed
-            )
+            promote = partial(
+                self._store.clusters.promote,
+                entry.cluster_id, master=new, at=now, term=mandate.term, deposed=deposed,
+            )  # fmt: skip
+            try:
+                await promote(expected=old)
+            except MasterChangedError as error:
+                # Somebody had given it another master of late, and the store learnt of it only now. No newer
+                # term has acted, and the new one is open: that stands.
+                await journal.say(f"{error}; {new} is open, and is its master now")
+                await promote(expected=error.found)
             self._observer.promoted(entry.cluster_id, old, new)
 
         async def is_master(key: InstanceKey) -> bool:

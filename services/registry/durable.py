@@ -21,7 +21,8 @@ from services.store.times import utc_now
 from services.store.write_behind import WriteBehind
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
-from services.topology.records import CandidateRule, DeposedMaster, Downtime
+from services.topology.records import AuditEntry, CandidateRule, DeposedMaster, Downtime
+from services.topology.succession import follows_another, has_rejoined
 from services.topology.tree import ClusterIdentity, Topology, roots_without_identity
 
 __all__ = ["Durable"]
@@ -203,6 +204,56 @@ class Durable:
                 _log.warning("a cluster's identity was not kept", cluster=str(root), reason=str(error))
                 return
         self._publish_identities()
+
+    async def follow(self, topology: Topology) -> frozenset[InstanceKey]:
+        """Keep what others did: a deposed master that has rejoined, a cluster that was given another master.
+
+        Returns the servers that are not dialled as deposed ones any more.
+        """
+        if not self.acts:
+            return frozenset()
+        async with self._identifying:  # of two at once, the second finds it done
+            before = self._deposed
+            try:
+                await self._keep_what_others_did(topology)
+            except StoreError as error:
+                _log.warning("what others changed was not kept", reason=str(error))
+            if self._deposed != before:
+                self._publish_identities()
+            return frozenset(one.key for one in before if one not in self._deposed)
+
+    async def _keep_what_others_did(self, topology: Topology) -> None:
+        for one in self._deposed:
+            record = self._clusters.get(one.cluster_id)
+            if record is None or not one.seen_again_at:  # it is met, and its loss told, first
+                continue
+            if has_rejoined(topology, one.key, record.master_key):
+                await self._end_deposal(one, record.master_key)
+        for cluster in topology.clusters:
+            record = self._clusters.get(cluster.id)
+            if record is not None and follows_another(topology, cluster, record.master_key):
+                await self._take_over(record, cluster.master_key)
+
+    async def _end_deposal(self, deposed: DeposedMaster, master: InstanceKey) -> None:
+        said = f"{deposed.key} replicates from {master} and is read-only: it is not deposed any more"
+        await self._store.clusters.rejoined(deposed.cluster_id, deposed.key)
+        self._deposed = tuple(one for one in self._deposed if one != deposed)
+        self._event("deposed", said, deposed.key, "")
+        await self._store.audit.add(
+            AuditEntry(at=utc_now(), type="deposed", instance=deposed.key, message=said)
+        )
+
+    async def _take_over(self, record: ClusterRecord, master: InstanceKey) -> None:
+        now = utc_now()
+        if not await self._store.clusters.follow(
+            record.id, expected=record.master_key, master=master, at=now
+        ):
+            return
+        self._clusters[record.id] = replace(record, master_key=master, promoted_at=now)
+        self._publish_identities()
+        said = f"{master} is the master in place of {record.master_key}: somebody put it above that"
+        self._event("cluster", said, master, str(master))
+        await self._store.audit.add(AuditEntry(at=now, type="cluster", instance=master, message=said))
 
     def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:
         """The store has it already; this is so that nobody waits for the next synchronisation."""

@@ -164,6 +164,9 @@ class MemoryNode:
     async def register_candidate(self, key: InstanceKey, rule: str) -> None:
         self._note("register-candidate", key, rule)
 
+    async def end_deposal(self, key: InstanceKey, *, owner: str) -> None:
+        self._note("end-deposal", key, owner)
+
     async def set_global_recoveries(self, enabled: bool) -> None:
         self._note("set-global-recoveries", enabled)
         self.global_recoveries_enabled = enabled

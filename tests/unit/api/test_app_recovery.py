@@ -429,3 +429,9 @@ async def test_automated_recovery_filters(node: MemoryNode, http: httpx.AsyncCli
         "RecoverIntermediateMasterClusterFilters": [],
         "RecoveryIgnoreHostnameFilters": ["^x"],
     }
+
+
+async def test_end_deposal(node: MemoryNode, http: httpx.AsyncClient) -> None:
+    reply = await http.get("/api/end-deposal/orders-2/3306")
+    assert reply.json()["Code"] == "OK"
+    assert [done[:2] for done in node.done] == [("end-deposal", R1)]
