@@ -20,6 +20,7 @@ from services.execution.deposed import fence_deposed
 from services.mysql.watcher import Watcher, WatchPolicy
 from services.planning.witness import is_suspected
 from services.policies import login, registry_policy, watch_policy
+from services.registry.durable import Durable
 from services.registry.registry import Registry
 from services.sandbox.topology import MySQLTopology
 from services.store.clusters import ClusterRecord
@@ -29,7 +30,6 @@ from services.store.times import utc_now
 from services.topology.instance import Instance, Observation
 from services.topology.keys import InstanceKey
 from services.topology.records import Recovery
-from services.topology.tree import ClusterIdentity
 from tests.recovery_world import FakeMandate
 from tests.servers import wait_until_async
 
@@ -39,7 +39,10 @@ CLUSTER = "cluster-of-the-test"
 
 
 class LiveNode:
-    """``reaches`` maps a server to the endpoint under which the node itself reaches it: a proxy's."""
+    """``reaches`` maps a server to the endpoint under which the node itself reaches it: a proxy's.
+
+    ``master`` is the name under which the node and the replicas know the master.
+    """
 
     def __init__(
         self,
@@ -47,9 +50,11 @@ class LiveNode:
         settings: Settings,
         topology: MySQLTopology,
         reaches: Mapping[InstanceKey, InstanceKey],
+        master: InstanceKey,
     ) -> None:
         self.store = store
         self.topology = topology
+        self.master = master
         self.mandate = FakeMandate(term=1, seconds=1000.0)
         self.said: list[str] = []
         self.promoted_to: list[InstanceKey] = []
@@ -57,21 +62,27 @@ class LiveNode:
         self.coordinator = Coordinator(store, lambda: settings, lambda: self.mandate, self, ("host", "token"))
         self._settings = settings
         self._reaches = reaches
-        self._deposed: frozenset[InstanceKey] = frozenset()
+        self._durable = Durable(store, self.registry, self.event)
+        self._durable.acts = True
         self._tasks: set[asyncio.Task[None]] = set()
         self._fencing: set[InstanceKey] = set()
         self._watchers: dict[InstanceKey, Watcher] = {}
 
     async def start(self) -> None:
         await self.coordinator.synchronise()
-        await self.store.clusters.create(ClusterRecord(id=CLUSTER, master_key=self.topology.master.key))
-        await self._read_identities()
+        await self.store.clusters.create(ClusterRecord(id=CLUSTER, master_key=self.master))
+        await self._durable.load()
         policy = watch_policy(self._settings)
-        for server in self.topology.servers:
-            self.registry.add(server.key, time.monotonic(), explicit=True)
-            self._watchers[server.key] = self._watcher(server.key, policy)
-            self._watchers[server.key].start()
+        for key in self.keys:
+            self.registry.add(key, time.monotonic(), explicit=True)
+            self._watchers[key] = self._watcher(key, policy)
+            self._watchers[key].start()
+        await self._synchronise()
         self._spawn(self._each_second())
+
+    @property
+    def keys(self) -> list[InstanceKey]:
+        return [self.master, *(server.key for server in self.topology.replicas)]
 
     def _watcher(self, key: InstanceKey, policy: WatchPolicy) -> Watcher:
         there = self._reaches.get(key, key)
@@ -82,7 +93,7 @@ class LiveNode:
             task.cancel()
         await asyncio.gather(*(watcher.stop() for watcher in self._watchers.values()))
         await self.coordinator.stop()
-        await self.store.close()
+        await self._durable.close()
 
     def _spawn(self, work: object) -> None:
         task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
@@ -94,7 +105,7 @@ class LiveNode:
     def _report(self, seen: Observation) -> None:
         changes = self.registry.observe([seen], now=time.monotonic(), utc=utc_now())
         for instance in changes.fresh:
-            if instance.key in self._deposed:
+            if instance.key in self._durable.deposed_keys:
                 self._spawn(self._meet(instance))
         if changes.significant:
             self.judge()
@@ -110,6 +121,8 @@ class LiveNode:
             await asyncio.sleep(1.0)
             self.judge()
             await self.coordinator.resume_open()
+            if await self._durable.follow(self.registry.topology(time.monotonic())):
+                await self._synchronise()
 
     def judge(self) -> None:
         for view in self.views():
@@ -141,16 +154,13 @@ class LiveNode:
             self._fencing.discard(instance.key)
         if said:
             self.event("deposed", said, instance.key, "")
-            self.look(instance.key)
+            self.changed((instance.key,))
 
-    async def _read_identities(self) -> None:
-        records, deposed = await self.store.clusters.load(), await self.store.clusters.deposed_masters()
-        self._deposed = frozenset(one.key for one in deposed)
-        self.registry.set_identities(
-            ClusterIdentity(id=one.id, master_key=one.master_key, deposed=self._deposed) for one in records
-        )
+    async def _synchronise(self) -> None:
+        await self._durable.synchronise()
+        redialled = self._durable.redialled(utc_now())
         for key, watcher in self._watchers.items():
-            watcher.redial(key in self._deposed)
+            watcher.redial(key in redialled)
 
     # Observer of the coordinator
 
@@ -159,11 +169,10 @@ class LiveNode:
 
     def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:
         self.promoted_to.append(successor)
-        self.registry.promoted(successor, failed)
-        self._spawn(self._read_identities())
+        self._durable.promoted(cluster_id, failed, successor)
 
     def changed(self, keys: tuple[InstanceKey, ...]) -> None:
-        self._spawn(self._read_identities())
+        self._spawn(self._synchronise())
         self.look(*keys)
 
     def witnessed(self, master: InstanceKey) -> None:
@@ -177,6 +186,12 @@ class LiveNode:
 
     def heard(self, part: str) -> list[str]:
         return [line for line in self.said if part in line]
+
+    def knows(self, key: InstanceKey) -> bool:
+        """It was seen well, and so were all that replicate from it, if any."""
+        one = self.seen(key)
+        below = [other for other in self.keys if self.seen(other).master_key == key]
+        return one.is_last_check_valid and len(one.replicas) == len(below)
 
     async def recoveries(self) -> tuple[Recovery, ...]:
         return await self.store.recoveries.page(RecoveryFilter(), now=utc_now())
@@ -195,9 +210,11 @@ async def live_node(
     topology: MySQLTopology,
     folder: Path,
     reaches: Mapping[InstanceKey, InstanceKey] | None = None,
+    *,
+    master: InstanceKey | None = None,
     **settings: object,
 ) -> AsyncIterator[LiveNode]:
-    """A node that has seen all servers of the topology well."""
+    """A node that has seen all running servers. A second one in a folder goes on where the first was."""
     account = topology.accounts.orchestray
     given = {
         "MySQLTopologyUser": account.user,
@@ -207,17 +224,12 @@ async def live_node(
         **settings,
     }
     file = folder / "orchestray.db"
-    node = LiveNode(
-        await Store.open(file), settings_for_demo(file, overrides=given).settings, topology, reaches or {}
-    )
+    loaded = settings_for_demo(file, overrides=given).settings
+    node = LiveNode(await Store.open(file), loaded, topology, reaches or {}, master or topology.master.key)
+    down = {server.key for server in topology.servers if not server.is_running}
     try:
         await node.start()
-        await node.until(
-            lambda: (
-                all(node.seen(server.key).is_last_check_valid for server in topology.servers)
-                and set(node.seen(topology.master.key).replicas) == {one.key for one in topology.replicas}
-            )
-        )
+        await node.until(lambda: all(node.knows(key) for key in node.keys if key not in down))
         yield node
     finally:
         with contextlib.suppress(asyncio.CancelledError):

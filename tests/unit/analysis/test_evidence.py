@@ -244,3 +244,18 @@ def test_reasons_name_a_few_replicas_of_many() -> None:
     replicas = [server(f"r{number:02}", "m", CANNOT_CONNECT) for number in range(40)]
     reasons = finding("m", server("m", "", LOST), *replicas).reasons
     assert reasons[-1].endswith("r03:3306, r04:3306 and 35 more")
+
+
+def test_a_failed_witness_refutes_receivers_that_run() -> None:
+    """A hung master: all its replicas go on believing in it."""
+    silent = {**LOST, "last_check_outcome": CheckOutcome.SILENT}
+    servers = (server("m", "", silent), server("a", "m"), server("b", "m"))
+    entry = finding("m", *servers)
+    assert (entry.analysis.value, entry.actionable) == ("UnreachableMaster", False)
+    entry = finding("m", *servers, failed_witnesses={key("m")})
+    assert (entry.analysis.value, entry.actionable) == ("DeadMaster", True)
+    assert entry.count_valid_replicating_replicas == 2, "what was seen is told as it was seen"
+    alive = finding(
+        "m", server("m", ""), server("a", "m"), failed_witnesses={key("m")}, include_no_problem=True
+    )
+    assert not alive.actionable

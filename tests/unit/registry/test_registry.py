@@ -183,3 +183,15 @@ def test_missing_privileges_are_told_once_and_when_they_are_mended() -> None:
     assert notes(lacking_privileges=lacking) == []
     assert notes() == ["db2:3306: the account has all privileges now"]
     assert notes() == []
+
+
+def test_a_failed_witness_speaks_against_its_master_until_that_answers_or_time_has_passed() -> None:
+    registry = registry_with(master(), replica())
+    registry.observe([failed(MASTER, CheckOutcome.SILENT)], now=2.0, utc=UTC)
+    registry.witnessed(MASTER, 3.0)
+    assert registry.is_witnessed(MASTER, 3.1)
+    assert registry.is_witnessed(MASTER, 32.0)
+    assert not registry.is_witnessed(MASTER, 33.1)
+    assert not registry.is_witnessed(REPLICA, 3.1)
+    registry.observe([master()], now=4.0, utc=UTC)
+    assert not registry.is_witnessed(MASTER, 4.1)
