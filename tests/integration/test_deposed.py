@@ -105,27 +105,32 @@ async def promotion(node: LiveNode, world: World) -> tuple[MySQLServer, float]:
 
 
 async def assert_fenced(node: LiveNode, world: World, client: Client, moment: float) -> None:
-    """It is read-only for good, its client is told so, and was told nothing else since the promotion."""
+    """It is read-only for good, its client is told so, and was promised nothing since the promotion.
+
+    One write may be acknowledged late: the one that was under way, if a replica's acknowledgement of it
+    waited in a socket. Then the new master has it.
+    """
     await node.until(lambda: world.master.variable("super_read_only") == "1")
     await node.until(lambda: node.heard("answers again: it is read-only now"))
     before = client.refused
     await node.until(lambda: client.refused > before)
-    assert client.since(moment) == []
-    assert world.writable() == [world.server(node.promoted_to[0])]
+    promoted = world.server(node.promoted_to[0])
+    late = client.since(moment)
+    assert len(late) <= 1
+    assert client.acknowledged.keys() <= world.rows(promoted), "nothing that was acknowledged is missing"
+    assert world.writable() == [promoted]
 
 
 async def test_rule_12_after_sigcont(world: World, tmp_path: Path) -> None:
     async with live_node(world.topology, tmp_path) as node, client_of(world) as client:
         idle = connect(world.master, world.topology.accounts.application)
         world.master.pause()
-        promoted, moment = await promotion(node, world)
+        _, moment = await promotion(node, world)
         world.master.resume()
         await assert_fenced(node, world, client, moment)
         with pytest.raises(Exception, match=r"Lost connection|gone away|closed"), idle.cursor() as cursor:
             cursor.execute("SELECT 1")
         idle.close()
-        acknowledged = {row for row, at in client.acknowledged.items() if at <= moment}
-        assert acknowledged <= world.rows(promoted), "nothing that was acknowledged is missing"
 
 
 async def test_rule_12_after_a_restart_by_its_supervisor(world: World, tmp_path: Path) -> None:
@@ -180,9 +185,6 @@ async def test_rule_12_behind_a_restored_network(make_topology: MakeTopology, tm
             assert world.master.variable("read_only") == "0", "nobody could reach it"
             proxy.mend()
             await assert_fenced(node, world, client, moment)
-            promoted = world.server(node.promoted_to[0])
-            acknowledged = {row for row, at in client.acknowledged.items() if at <= moment}
-            assert acknowledged <= world.rows(promoted), "nothing that was acknowledged is missing"
 
 
 def _replicate_through(world: World, key: InstanceKey) -> None:
@@ -202,7 +204,7 @@ def _replicate_through(world: World, key: InstanceKey) -> None:
 async def test_what_a_failover_left_behind_is_never_recovered(
     make_topology: MakeTopology, tmp_path: Path
 ) -> None:
-    """A replica that could not be reached stays with the old master; when that dies again, nothing is done."""
+    """A replica that could not be reached stays with the old master, also when that dies again."""
     world = World(make_topology(replicas=2, semi_sync=None))
     world.create_table()
     world.write(1)
