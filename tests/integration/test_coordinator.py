@@ -25,6 +25,7 @@ from services.store.clusters import ClusterRecord
 from services.store.recoveries import RecoveryFilter
 from services.store.store import Store
 from services.store.times import utc_now
+from services.topology.instance import CheckOutcome
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import JournalEntry, JournalPhase, Recovery
 from tests.leader_process import CLUSTER, Events, Order, actionable_view, settings_of, view_of
@@ -55,6 +56,9 @@ class Node:
 
     async def view(self) -> ClusterView:
         return await actionable_view(self.order)
+
+    async def view_of_living(self) -> ClusterView:
+        return await view_of(self.order.seen, self.order.failed, self.order.login)
 
     async def recover(self, view: ClusterView | None = None) -> InstanceKey:
         view = view or await self.view()
@@ -285,6 +289,48 @@ async def test_rule_6_a_newer_term_in_the_store_cancels(world: World, nodes: lis
     assert world.writable() == []
     promoted = await other.recover()
     assert world.writable() == [world.server(promoted)]
+
+
+async def test_rule_6_a_cluster_that_was_given_another_master_meanwhile_keeps_no_recovery_open(
+    world: World, nodes: list[Node]
+) -> None:
+    """The store learns of it between the opening and the deposal; what is open by then stands."""
+    node = nodes[0]
+    world.master.kill()
+    come, go = node.hold_before(StepKind.DEPOSE, JournalPhase.INTENT)
+    recovering = asyncio.ensure_future(node.recover())
+    await asyncio.wait_for(come.wait(), 20)
+    other = InstanceKey("elsewhere", 3306)
+    assert await node.store.clusters.follow(CLUSTER, expected=world.master.key, master=other, at=utc_now())
+    go.set()
+    promoted = await recovering
+    assert world.writable() == [world.server(promoted)]
+    assert await node.store.journal.open_recoveries() == ()
+    (record,) = await node.store.clusters.load()
+    assert record.master_key == promoted
+    assert any(
+        f"has master {other}, not {world.master.key} as expected" in line for line in await node.said()
+    )
+
+
+# A new term
+
+
+@pytest.mark.parametrize("outcome", CheckOutcome)
+async def test_a_new_term_waits_before_it_promotes_if_any_server_neither_answers_nor_refuses(
+    world: World, nodes: list[Node], outcome: CheckOutcome
+) -> None:
+    """A statement of an earlier, paused Leader may still be on its way there."""
+    coordinator, view = nodes[0].coordinator, await nodes[0].view_of_living()
+    one, *others = view.instances
+    view = replace(view, instances=(*others, replace(one, last_check_outcome=outcome)))
+    coordinator.elected()
+    began = time.monotonic()
+    await coordinator._settle(view)
+    waited = time.monotonic() - began
+    definite = {CheckOutcome.OK, CheckOutcome.REFUSED, CheckOutcome.DENIED, CheckOutcome.REJECTED}
+    assert (waited < 0.6) is (outcome in definite | {CheckOutcome.FAILED})
+    assert waited < 0.6 or waited > 1.1
 
 
 # Rule 3, and what becomes of a refusal

@@ -122,6 +122,36 @@ async def test_a_term_may_take_its_own_place_again(
     assert server.variable("max_connections") == "72"
 
 
+async def test_a_newer_term_ends_what_still_waits_beside_the_session_of_an_older_one(
+    server: StandaloneServer, opened: list[ActingSession]
+) -> None:
+    old = await _session(server, term=7)
+    beside = await old.beside()
+    opened += [old, beside]
+    waiting = asyncio.ensure_future(beside.act("DO SLEEP(30)", step="1", timeout=20))
+    await wait_until_async(lambda: general_log(server, "SLEEP(30)"))
+    with pytest.raises(StatementError, match="still waits there"):
+        await old.beside()
+    await old.act("SET GLOBAL max_connections = 81", step="2")
+    opened.append(await _session(server, term=8))
+    with pytest.raises(LostError):
+        await asyncio.wait_for(waiting, 10)
+    assert server.variable("max_connections") == "81"
+
+
+async def test_a_session_beside_does_nothing_once_the_other_has_lost_its_lock(
+    server: StandaloneServer, opened: list[ActingSession]
+) -> None:
+    session = await _session(server)
+    beside = await session.beside()
+    opened += [session, beside]
+    await beside.act("SET GLOBAL max_connections = 82", step="1")
+    await session.read("SELECT RELEASE_ALL_LOCKS() AS released")
+    with pytest.raises(MandateOverError, match="guard stopped"):
+        await beside.act("SET GLOBAL max_connections = 83", step="2")
+    assert server.variable("max_connections") == "82"
+
+
 async def test_setups_do_not_fence_each_other(server: StandaloneServer, opened: list[ActingSession]) -> None:
     ours = await _session(server, term=7)
     opened.append(ours)
