@@ -29,7 +29,7 @@ _NAMED_AT_MOST = 10
 
 _ATTEMPTS = 3
 _AT_ONCE_SECONDS = 0.05
-_KILLED_SECONDS = 0.2
+_KILLED_SECONDS = 0.1
 """A killed session that does not wait for an acknowledgement is gone by then."""
 _UNKNOWN_VARIABLE = 1193
 _SEMI_SYNC_SOURCE = ("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled")

@@ -1,8 +1,10 @@
 """Asks a witness whether a master that does not answer hangs: one replica has its receiver restarted.
 
-One at a time for each cluster, never beside a recovery of it. That the receiver was stopped is kept in the
-store until it is started again, so that a later term starts it. What was found goes to the observer, which
-has the analysis take it into account, and into the audit.
+One at a time for each cluster, never beside a recovery of it. For that one connect its
+``replica_net_timeout``, which is read at connect, is a second: a recovery that follows has to wait for the end of
+the connect before it can re-point the witness. What was changed is kept in the store until it is put back, so
+that a later term does it. What was found goes to the observer, which has the analysis take it into account,
+and into the audit.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from services.topology.records import AuditEntry
 __all__ = ["Found", "WitnessObserver", "Witnesses"]
 
 _LOOK_SECONDS = 0.02
-_END_SECONDS = 5.0
+_STOP_SECONDS = 10.0
+_CONNECT_SECONDS = 1
+"""The least that ``replica_net_timeout`` can be, and more than a witness is given."""
 _log = structlog.get_logger(__name__)
 
 
@@ -148,47 +152,45 @@ class Witnesses:
 
     async def _connects(self, cluster_id: str, witness: Witness, mandate: Mandate) -> _Report:
         settings = self._settings()
-        bounds = timing(settings)
+        wait_seconds, bounds = settings.WitnessWaitMilliseconds / 1000, timing(settings)
         session = await ActingSession.open(witness.key, login(settings), mandate, timeout=bounds.statement)
         try:
-            if witness.restart and await _state(session) == "Yes":
-                await self._store.witnesses.begin(cluster_id, witness.key, term=mandate.term)
-                self._restarted.add(witness.key)
-                await session.act(session.dialect.stop_receiver, step="witness", timeout=bounds.stop)
-                await session.act(session.dialect.start_receiver, step="witness", timeout=bounds.stop)
-                ended = asyncio.ensure_future(self._end(cluster_id))
+            if not witness.restart or await _state(session) != "Yes":
+                return await _watched(session, witness.key, wait_seconds)
+            name = session.dialect.net_timeout
+            net_timeout = int((await session.read(f"SELECT @@global.{name} AS seconds"))[0]["seconds"])
+            await self._store.witnesses.begin(cluster_id, witness.key, net_timeout, term=mandate.term)
+            self._restarted.add(witness.key)
+            await _reconnect(session, _CONNECT_SECONDS)
+            report = await _watched(session, witness.key, wait_seconds)
+            if report.found is Found.ALIVE:
+                # What it has connected with would make it connect anew after each second without news.
+                await _reconnect(session, net_timeout)
             else:
-                ended = asyncio.ensure_future(asyncio.sleep(0))
-            try:
-                return await _watched(session, witness.key, settings.WitnessWaitMilliseconds / 1000)
-            finally:
-                await ended
+                await _set_net_timeout(session, net_timeout)
         finally:
             await session.close()
-
-    async def _end(self, cluster_id: str) -> None:
-        with contextlib.suppress(StoreError):  # then it is started once more, by ``resume``
+        with contextlib.suppress(StoreError):  # then it is done once more, by ``resume``
             await self._store.witnesses.end(cluster_id)
+        return report
 
     async def resume(self) -> None:
-        """Start the receivers that an earlier term, or an interruption, left stopped. Raises StoreError."""
-        for cluster_id, key in (await self._store.witnesses.open()).items():
+        """Put back what an earlier term, or an interruption, left as a witness. Raises StoreError."""
+        for cluster_id, (key, net_timeout) in (await self._store.witnesses.open()).items():
             mandate = self._mandate()
             if mandate is None or cluster_id in self._asking:
                 continue
             try:
                 session = await ActingSession.open(key, login(self._settings()), mandate)
                 try:
-                    await session.act(session.dialect.start_receiver, step="witness", timeout=_END_SECONDS)
+                    await _reconnect(session, net_timeout)
                 finally:
                     await session.close()
             except (MySQLError, MandateOverError) as error:
-                _log.warning("a witness's receiver was not started", instance=str(key), reason=str(error))
+                _log.warning("a witness was not put back", instance=str(key), reason=str(error))
                 continue
             await self._store.witnesses.end(cluster_id)
-            self._observer.event(
-                "witness", f"{key}: its receiver, which a witness stopped, runs again", key, ""
-            )
+            self._observer.event("witness", f"{key} was a witness, and its receiver runs as before", key, "")
 
     async def stop(self) -> None:
         tasks = list(self._asking.values())
@@ -196,6 +198,17 @@ class Witnesses:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=2.0)
+
+
+async def _set_net_timeout(session: ActingSession, seconds: int) -> None:
+    await session.act(f"SET GLOBAL {session.dialect.net_timeout} = {seconds:d}", step="witness")
+
+
+async def _reconnect(session: ActingSession, net_timeout: int) -> None:
+    """Have the receiver connect anew, with this time-out."""
+    await _set_net_timeout(session, net_timeout)
+    for statement in (session.dialect.stop_receiver, session.dialect.start_receiver):
+        await session.act(statement, step="witness", timeout=_STOP_SECONDS)
 
 
 async def _channel(session: ActingSession) -> dict[str, object]:

@@ -47,6 +47,11 @@ class Dialect:
         return f"SHOW {self.replica} STATUS"
 
     @property
+    def net_timeout(self) -> str:
+        """The variable that bounds a receiver's connect and its waiting for its source, read at connect."""
+        return "replica_net_timeout" if not self.mariadb and self.since >= (8, 4) else "slave_net_timeout"
+
+    @property
     def stop_receiver(self) -> str:
         return f"STOP {self.replica} IO_THREAD"
 

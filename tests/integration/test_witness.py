@@ -106,6 +106,7 @@ async def test_a_master_that_only_we_cannot_reach_lives_and_is_not_tried_again(
         assert len(node.heard("is asked whether it hangs")) == 1
         assert node.seen(master).last_check_outcome.is_silence
         assert all(receiver(server) == "Yes" for server in topology.replicas)
+        assert {server.variable("replica_net_timeout") for server in topology.replicas} == {"60"}
         assert await node.store.witnesses.open() == {}
         proxy.mend()
         await node.until(lambda: node.seen(master).is_last_check_valid)
@@ -211,14 +212,15 @@ async def test_replicas_that_somebody_stopped_are_evidence_of_nothing(
         assert all(receiver(server) == "No" for server in topology.replicas)
 
 
-async def test_a_receiver_that_a_dead_leader_left_stopped_is_started_by_the_next(
+async def test_what_a_dead_leader_left_of_a_witness_is_put_back_by_the_next(
     topology: MySQLTopology, tmp_path: Path
 ) -> None:
     prepared(topology)
     witness = topology.replicas[0]
     async with live_node(topology, tmp_path) as node:
-        await node.store.witnesses.begin(CLUSTER, witness.key, term=1)
-        witness.execute("STOP REPLICA IO_THREAD")
-        await node.until(lambda: receiver(witness) == "Yes")
-        await node.until(lambda: node.heard("which a witness stopped, runs again"))
+        await node.store.witnesses.begin(CLUSTER, witness.key, 60, term=1)
+        witness.execute("SET GLOBAL replica_net_timeout = 1", "STOP REPLICA IO_THREAD")
+        await node.until(lambda: node.heard("was a witness, and its receiver runs as before"))
+        assert receiver(witness) in ("Yes", "Connecting")
+        assert witness.variable("replica_net_timeout") == "60"
         assert await node.store.witnesses.open() == {}
