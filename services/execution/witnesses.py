@@ -1,10 +1,10 @@
 """Asks a witness whether a master that does not answer hangs: one replica has its receiver restarted.
 
 One at a time for each cluster, never beside a recovery of it. For that one connect its
-``replica_net_timeout``, which is read at connect, is a second: a recovery that follows has to wait for the end of
-the connect before it can re-point the witness. What was changed is kept in the store until it is put back, so
-that a later term does it. What was found goes to the observer, which has the analysis take it into account,
-and into the audit.
+``replica_net_timeout``, which is read at connect, is a second: a recovery that follows has to wait for the
+end of the connect before it can re-point the witness. What was changed is kept in the store until it is put
+back, so that a later term does it. What was found goes to the observer, which has the analysis take it into
+account, and into the audit.
 """
 
 from __future__ import annotations
