@@ -175,6 +175,10 @@ class LiveNode:
         self._spawn(self._synchronise())
         self.look(*keys)
 
+    def look_again(self, key: InstanceKey) -> None:
+        self.look(key)
+        self.judge()
+
     def witnessed(self, master: InstanceKey) -> None:
         self.registry.witnessed(master, time.monotonic())
         self.judge()
