@@ -83,11 +83,11 @@ class Probe:
                 watcher.start()
             self._watchers[key].redial(key in assignment.deposed)
 
-    async def look(self, keys: list[InstanceKey], burst: bool) -> None:
-        """Check these at once; in a ``burst`` also again shortly after."""
+    async def look(self, keys: list[InstanceKey], burst: bool, light: bool) -> None:
+        """Check these at once; in a ``burst`` also again shortly after. As ``Watcher.look``."""
         for key in keys:
             if key in self._watchers:
-                self._watchers[key].look(burst=burst)
+                self._watchers[key].look(burst=burst, light=light)
 
     async def _ask(self) -> None:
         while self._assigned is None:

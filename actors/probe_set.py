@@ -106,15 +106,15 @@ class ProbeSet:
 
         await asyncio.gather(*(tell(name) for name in names))
 
-    async def look(self, keys: Iterable[InstanceKey], *, burst: bool) -> None:
-        """Have these instances checked at once, and in a ``burst`` again shortly after."""
+    async def look(self, keys: Iterable[InstanceKey], *, burst: bool, light: bool = False) -> None:
+        """Have these instances checked at once; in a ``burst`` again shortly after. As ``Watcher.look``."""
         wanted = set(keys)
         calls = []
         for name, watched in self._watched.items():
             mine = [key for key in watched if key in wanted]
             peer = self._peers.get(name)
             if mine and peer is not None:
-                calls.append(peer.call("look", mine, burst, timeout=_CALL_SECONDS))
+                calls.append(peer.call("look", mine, burst, light, timeout=_CALL_SECONDS))
         await asyncio.gather(*calls, return_exceptions=True)
 
     def reported(self, name: str) -> None:

@@ -203,7 +203,7 @@ class TopologyActor:
         if changes.significant:
             self._analyse()
         if changes.look_at:  # the reporting probe does not wait for others, one of which may hang
-            self._periodic.spawn(self._probes.look(changes.look_at, burst=True))
+            self._periodic.spawn(self._probes.look(changes.look_at, burst=True, light=True))
         if changes.found:
             for key in sorted(changes.found):
                 self._event("discovered", f"found {key}", key, "")
@@ -286,12 +286,17 @@ class TopologyActor:
             await self._probes.renew(ended)
 
     async def _look_closer(self) -> None:
-        """A finding that is not decided yet is looked at each second, whatever the poll interval."""
-        topology = self._ready().topology(time.monotonic())
+        """A finding that is not decided yet is looked at each second, whatever the poll interval.
+
+        Not in a cluster in which something is being done: it would be in the way.
+        """
+        now = time.monotonic()
+        topology, findings = self._ready().topology(now), self._ready().analysis(now)
+        acted_upon = {one.cluster_details.cluster_name for one in findings if one.actionable}
         undecided = {
             finding.analyzed_instance_key
-            for finding in self._ready().analysis(time.monotonic())
-            if not finding.actionable
+            for finding in findings
+            if finding.cluster_details.cluster_name not in acted_upon
             and (finding.emergency is not Emergency.NONE or finding.recovery is not RecoveryKind.NONE)
         }
         near = {replica.key for key in undecided for replica in topology.replicas_of(key)}

@@ -45,6 +45,7 @@ _DENIED_LOCK_SECONDS = 3.0
 """A session that was killed in a STOP of a receiver that hangs in its connect ends after two seconds."""
 _FENCES = "SET SESSION wait_timeout=1, lock_wait_timeout=1, time_zone='+00:00'"
 _STATEMENT_SECONDS = 1.5
+_SERVER_TIME = "CAST(SYSDATE(6) AS CHAR) AS server_time"
 
 
 class MandateOverError(Exception):
@@ -67,6 +68,23 @@ class Mandate(Protocol):
     def remaining_seconds(self) -> float:
         """Seconds left; zero or less when it has ended. Computed when asked."""
         ...
+
+
+def _lock_of(mandate: Mandate) -> str:
+    return f"orchestray:{mandate.setup}"
+
+
+def _asking_for_locks(mandate: Mandate) -> str:
+    """One row: whether a newer term acts there, whether the locks are ours now, who has them otherwise."""
+    lock, term = _lock_of(mandate), mandate.term
+    newer = ", ".join(
+        f"IS_USED_LOCK('{lock}:{term + ahead}')" for ahead in range(1, _NEWER_TERMS_LOOKED_FOR + 1)
+    )
+    return (
+        f"SELECT COALESCE({newer}) AS newer, GET_LOCK('{lock}:{term}', 0) AS mine, "
+        f"GET_LOCK('{lock}', 0) AS taken, IS_USED_LOCK('{lock}') AS holder, "
+        f"IS_USED_LOCK('{lock}:beside') AS beside, {_SERVER_TIME}"
+    )
 
 
 def quoted_host(host: str) -> str:
@@ -104,7 +122,7 @@ class ActingSession:
         self._connection = connection
         self._mandate = mandate
         self._login = login
-        self._lock = f"orchestray:{mandate.setup}"
+        self._lock = _lock_of(mandate)
         self._holder = "CONNECTION_ID()" if lock_holder is None else str(lock_holder)
         self._turn = asyncio.Lock()
         self._clock: tuple[float, datetime] | None = None
@@ -122,9 +140,10 @@ class ActingSession:
             raise MandateOverError(f"{key}: the right to act has ended (term {mandate.term})")
         connection = await Connection.open(key, login, timeout=timeout)
         try:
-            rows = await connection.query(f"{_FENCES}; {HELLO}", timeout=timeout)
+            asking = f"{_FENCES}; {HELLO}; {_asking_for_locks(mandate)}"
+            rows = await connection.query(asking, timeout=timeout)
             session = cls(connection, PolledServer.on(connection, rows[1][0]), mandate, login)
-            await session._take_locks(timeout)
+            await session._take_locks(rows[2][0], timeout)
         except BaseException:
             connection.abort()
             raise
@@ -152,26 +171,19 @@ class ActingSession:
         session._keeper = asyncio.ensure_future(session._keep_alive())
         return session
 
-    async def _take_locks(self, timeout: float) -> None:
-        term = self._mandate.term
-        newer = ", ".join(
-            f"IS_USED_LOCK('{self._lock}:{term + ahead}')" for ahead in range(1, _NEWER_TERMS_LOOKED_FOR + 1)
-        )
-        look = (
-            f"SELECT COALESCE({newer}) AS newer, GET_LOCK('{self._lock}:{term}', 0) AS mine, "
-            f"GET_LOCK('{self._lock}', 0) AS taken, IS_USED_LOCK('{self._lock}') AS holder, "
-            f"IS_USED_LOCK('{self._lock}:beside') AS beside"
-        )
+    async def _take_locks(self, row: Row, timeout: float) -> None:
+        """``row`` is what ``_asking_for_locks`` gave; it is asked again while another session holds them."""
         deadline = time.monotonic() + _DENIED_LOCK_SECONDS
         while time.monotonic() < deadline:
-            row = (await self._connection.query(look, timeout=timeout))[0][0]
             if row["newer"] is not None:
-                raise NewerTermError(f"{self.key}: a newer term than {term} acts there")
+                raise NewerTermError(f"{self.key}: a newer term than {self._mandate.term} acts there")
             if row["taken"] == 1:
+                self._set_clock(row)
                 await self._end(row["beside"], timeout)
                 return
             await self._end(row["holder"], timeout)
             await asyncio.sleep(0.02)
+            row = (await self._connection.query(_asking_for_locks(self._mandate), timeout=timeout))[0][0]
         raise StatementError(self.key, f"the session that holds {self._lock!r} does not end")
 
     async def _end(self, thread_id: int | None, timeout: float) -> None:
@@ -222,13 +234,16 @@ class ActingSession:
         name = "super_read_only" if self.dialect.super_read_only else "read_only"
         await self.act(f"SET GLOBAL {name} = 1", step=step, timeout=timeout)
 
+    def _set_clock(self, row: Row) -> None:
+        # As if it had been read only now: the server's deadline is never the later one.
+        self._clock = time.monotonic(), datetime.fromisoformat(str(row["server_time"]))
+
     async def _server_deadline(self, timeout: float, *, fresh: bool = False) -> str:
         """The end of the mandate in this server's clock, which is read now if ``fresh``, else of late."""
         if fresh or self._clock is None or time.monotonic() - self._clock[0] > _CLOCK_SECONDS:
-            sql = "SELECT CAST(SYSDATE(6) AS CHAR) AS server_time"
-            rows = await self._connection.query(sql, timeout=timeout)
-            # As if it had been read only now: the server's deadline is never the later one.
-            self._clock = time.monotonic(), datetime.fromisoformat(str(rows[0][0]["server_time"]))
+            sql = f"SELECT {_SERVER_TIME}"
+            self._set_clock((await self._connection.query(sql, timeout=timeout))[0][0])
+        assert self._clock is not None
         read_at, server_time = self._clock
         now = time.monotonic()  # before the mandate is asked: we may be paused in between
         remaining = self._mandate.remaining_seconds()

@@ -36,6 +36,9 @@ BURST_SECONDS = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4)
 _LATE = 0.25
 """A ping that is not answered within this part of the heartbeat is late."""
 
+_FULL_AFTER_SECONDS = 1.0
+"""A burst of light looks is followed by a whole check so soon."""
+
 _NEWS = (
     "receiver_state", "applier_state", "last_io_errno", "last_sql_errno", "master_key", "read_only",
 )  # fmt: skip
@@ -68,6 +71,7 @@ class Watcher:
         self._server: PolledServer | None = None
         self._wake = asyncio.Event()
         self._burst: list[float] = []
+        self._light = False
         self._has_replicas = False
         self._ever_spoke = False
         self._last: Instance | None = None
@@ -91,10 +95,15 @@ class Watcher:
             await asyncio.wait(self._tasks, timeout=1.0)
         self._drop()
 
-    def look(self, *, burst: bool = False) -> None:
-        """Check at once; with ``burst`` also again shortly after, several times."""
+    def look(self, *, burst: bool = False, light: bool = False) -> None:
+        """Check at once; with ``burst`` also again shortly after, several times.
+
+        A ``light`` burst asks from the first look on only what replication moves, if the rest is known and
+        the connection still the same: it is for what is urgent, and the rest follows within a second.
+        """
         if not self._burst:  # looks that are due already are not begun anew
             self._burst = list(BURST_SECONDS) if burst else []
+            self._light = burst and light and self._server is not None
         self._wake.set()
 
     def redial(self, enabled: bool) -> None:
@@ -106,11 +115,11 @@ class Watcher:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            again = 0 < len(self._burst) < len(BURST_SECONDS)
+            light = self._light or 0 < len(self._burst) < len(BURST_SECONDS)
             if self._burst:
                 await self._pause(self._burst.pop(0))
             try:
-                observation = await self._check(light=again)
+                observation = await self._check(light=light)
             except Exception as error:
                 # A defect of ours must not end the watching of a server, nor pass for its death.
                 _log.exception("check failed", instance=str(self.key))
@@ -126,7 +135,9 @@ class Watcher:
                 if self._failures == 1 and not self._burst and not _is_conclusive(observation):
                     self._burst = list(BURST_SECONDS[1:])
             if not self._burst:
-                await self._idle(self._interval())
+                pause = min(self._interval(), _FULL_AFTER_SECONDS) if self._light else self._interval()
+                self._light = False
+                await self._idle(pause)
 
     async def _pause(self, seconds: float) -> None:
         if seconds > 0:
