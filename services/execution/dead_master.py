@@ -251,9 +251,16 @@ class DeadMasterRecovery:
         self._journal_plan(plan)
         turning = turning_point(plan.steps)
         opening = turning.stage
-        self._touched += [step for step in plan.steps if step.stage < opening]
+        before = [step for step in plan.steps if step.stage < opening]
+        self._touched += before
         try:
-            unfenced = await self._executor.run([step for step in plan.steps if step.stage <= opening])
+            unfenced = await self._executor.run([step for step in before if step.stage < opening - 1])
+            if (
+                turning.kind is StepKind.OPEN
+            ):  # one commit less in between: who resumes asks the server anyway
+                self._executor.intend(turning)
+            last = [step for step in plan.steps if opening - 1 <= step.stage <= opening]
+            unfenced = {**unfenced, **await self._executor.run(last)}
         except StepFailedError as error:
             if error.step.kind is not StepKind.OPEN:
                 raise

@@ -13,7 +13,7 @@ from itertools import count
 from services.planning.candidates import Candidate, PromotionPolicy, assess, choose, holders_for
 from services.planning.holdings import executed_by, holdings_of, none_of
 from services.planning.plan import Plan, Ranked, Refusal, SemiSync, Step, StepKind
-from services.topology.instance import CheckOutcome, Instance, ThreadState
+from services.topology.instance import Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.log_prefix import LogPrefix
 from services.topology.merging import LOSSLESS_TIMEOUT_MS
@@ -70,7 +70,7 @@ def plan_freeze(cluster_id: str, failed: Instance, replicas: Sequence[Instance])
             kind=StepKind.STOP_RECEIVER,
             instance=replica.key,
             required=False,
-            may_hang=failed.last_check_outcome is not CheckOutcome.REFUSED,
+            may_hang=failed.last_check_outcome.is_unanswered,
             what="stop the receiver, so that nothing more can be acknowledged (rule 3)",
             undo="start the receiver" if replica.receiver_state is not ThreadState.STOPPED else "",
         )

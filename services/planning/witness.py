@@ -20,13 +20,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.topology.instance import CheckOutcome, Instance, ThreadState
+from services.topology.instance import Instance, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.merging import LOSSLESS_TIMEOUT_MS
 
 __all__ = ["NoWitness", "Witness", "choose_witness", "is_suspected"]
 
-_UNANSWERED = frozenset({CheckOutcome.SILENT, CheckOutcome.UNREACHABLE, CheckOutcome.STALLED})
 _RULES = ("must", "prefer", "neutral", "prefer_not", "must_not")
 
 
@@ -48,7 +47,7 @@ class NoWitness:
 
 def is_suspected(master: Instance) -> bool:
     """A fresh connection went unanswered: it may hang. One that is refused is no riddle."""
-    return master.last_check_outcome in _UNANSWERED
+    return master.last_check_outcome.is_unanswered
 
 
 def choose_witness(master: Instance, replicas: Sequence[Instance]) -> Witness | NoWitness:

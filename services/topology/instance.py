@@ -45,8 +45,14 @@ class CheckOutcome(str, Enum):
         """A fresh connection was refused or went unanswered: half of the evidence of death."""
         return self in _SILENCES
 
+    @property
+    def is_unanswered(self) -> bool:
+        """A fresh connection was neither refused nor answered: whoever connects may hang in that."""
+        return self in _UNANSWERED
+
 
 _ANSWERS = frozenset({CheckOutcome.OK, CheckOutcome.DENIED, CheckOutcome.REJECTED, CheckOutcome.FAILED})
+_UNANSWERED = frozenset({CheckOutcome.SILENT, CheckOutcome.UNREACHABLE, CheckOutcome.STALLED})
 _SILENCES = frozenset(
     {
         CheckOutcome.REFUSED,
