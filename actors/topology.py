@@ -41,7 +41,6 @@ from services.node_view import (
     UnknownClusterError,
     UnknownInstanceError,
 )
-from services.planning.witness import is_suspected
 from services.policies import login, registry_policy, watch_policy
 from services.registry.durable import Durable
 from services.registry.registry import Changes, Registry
@@ -58,7 +57,6 @@ _PUSH_SECONDS = 2.0
 _SOON_SECONDS = 0.25  # changes are gathered for so long before they are pushed to the gateway
 _NO_PROBLEM = "NoProblem"
 _Told = tuple[tuple[InstanceKey, str], ...]
-_SUSPECTED = "suspected to hang"
 _PASSING = frozenset({"FirstTierReplicaFailingToConnectToMaster", "LockedSemiSyncMasterHypothesis"})
 """Codes that say less than what is said of the master in the same moment, or are not yet sure."""
 _REMIND_SECONDS = 0.9  # the Leader hears again of what is still to be acted upon
@@ -235,8 +233,9 @@ class TopologyActor:
             self._report_findings(cluster, wrong)
             urgent: _Told = tuple((f.analyzed_instance_key, f.analysis) for f in wrong if f.actionable)
             master = topology.instances.get(cluster.master_key)
-            if master is not None and is_suspected(master):
-                urgent = (*urgent, (master.key, _SUSPECTED))
+            silent = master is not None and master.last_check_outcome.is_silence
+            if master is not None and silent and topology.replicas_of(master.key):
+                urgent = (*urgent, (master.key, master.last_check_outcome.value))
             told_at, told = self._told.get(cluster.name, (0.0, ()))
             if urgent == told and (not urgent or now - told_at < _REMIND_SECONDS):
                 continue

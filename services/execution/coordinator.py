@@ -26,6 +26,7 @@ from services.execution.dead_master import Outcome as Result
 from services.execution.environment import Environment, Sessions
 from services.execution.errors import ExecutionError
 from services.execution.gates import ClusterView, Gates
+from services.execution.readiness import ReadySessions
 from services.execution.recovery_hooks import HooksOfRecovery, RecoveryHooks, facts_of
 from services.execution.store_journal import StoreJournal, say_after_the_end
 from services.execution.witnesses import Witnesses
@@ -97,6 +98,7 @@ class Coordinator:
         self._hostname, self._token = node
         self._running: dict[str, asyncio.Task[InstanceKey]] = {}
         self._gates = Gates(settings)
+        self._ready = ReadySessions(settings)
         self._witnesses = Witnesses(store, settings, mandate, observer)
         self._announced: dict[InstanceKey, str] = {}
         self._elected_at = time.monotonic()
@@ -136,7 +138,10 @@ class Coordinator:
                 self._start(view, finding, automatic=True)
             if not finding.skippable_due_to_downtime:
                 self._announce(view, finding)
-        if not self._is_busy(view.cluster.id) and not self._gates.why_no_witness(view):
+        mandate = self._mandate()
+        is_free = mandate is not None and not self._is_busy(view.cluster.id)
+        if mandate is not None and is_free and not self._gates.why_not_even_ask(view):
+            self._ready.consider(view, mandate)
             self._witnesses.consider(view)
         failing = {finding.analyzed_instance_key for finding in view.findings if finding.actionable}
         well = {instance.key for instance in view.instances} - failing
@@ -261,9 +266,8 @@ class Coordinator:
         failed = view.instance(finding.analyzed_instance_key) or Instance(key=finding.analyzed_instance_key)
         if mandate is None:
             raise RecoveryRefusedError("this node does not lead")
-        sessions = Sessions(login(self._settings()), mandate, timing(self._settings()))
         # They take a moment to open, and change nothing: meanwhile the store is asked whether we may.
-        opening = asyncio.ensure_future(sessions.prepare(view.replicas_of(failed.key)))
+        sessions, opening = self._ready.take(cluster.id, view.replicas_of(failed.key), mandate)
         try:
             recovery = await self._registered(view, finding, mandate, automatic)
         except BaseException:
@@ -503,6 +507,7 @@ class Coordinator:
             handle.cancel()
         self._held.clear()
         await self._witnesses.stop()
+        await self._ready.stop()
         tasks = [*self._running.values(), *self._background]
         for task in tasks:
             task.cancel()

@@ -132,8 +132,8 @@ class Gates:
             return left
         return None if _looked_at_since(view, key, due) else 0.0
 
-    def why_no_witness(self, view: ClusterView) -> str:
-        """Why nobody is asked whether the cluster's master hangs, "" if somebody may be."""
+    def why_not_even_ask(self, view: ClusterView) -> str:
+        """Why nothing is prepared, and no witness asked, while the master is in doubt; "" if it may be."""
         settings, cluster = self._settings(), view.cluster
         master = view.instance(cluster.master_key)
         checks = (

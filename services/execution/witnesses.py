@@ -36,6 +36,7 @@ from services.topology.records import AuditEntry
 
 __all__ = ["Found", "WitnessObserver", "Witnesses"]
 
+_WITHOUT_WITNESS_SECONDS = 1.0
 _LOOK_SECONDS = 0.02
 _STOP_SECONDS = 10.0
 _CONNECT_SECONDS = 1
@@ -84,6 +85,7 @@ class Witnesses:
         self._not_before: dict[InstanceKey, float] = {}
         self._restarted: set[InstanceKey] = set()
         self._refused: dict[InstanceKey, str] = {}
+        self._suspected_since: dict[InstanceKey, float] = {}
 
     def is_asking(self, cluster_id: str) -> bool:
         return cluster_id in self._asking
@@ -110,13 +112,17 @@ class Witnesses:
             return
         if not is_suspected(master):
             self._refused.pop(master.key, None)
+            self._suspected_since.pop(master.key, None)
             return
+        since = self._suspected_since.setdefault(master.key, time.monotonic())
         mandate = self._mandate()
         if mandate is None or time.monotonic() < self._not_before.get(master.key, 0.0):
             return
         chosen = choose_witness(master, view.replicas_of(master.key))
         if isinstance(chosen, NoWitness):
-            if self._refused.get(master.key) != chosen.reason:
+            # In the first moments nobody has looked at the replicas yet: that is no news.
+            lasts = time.monotonic() - since >= _WITHOUT_WITNESS_SECONDS
+            if lasts and self._refused.get(master.key) != chosen.reason:
                 self._refused[master.key] = chosen.reason
                 said = f"whether {master.key} hangs cannot be told: {chosen.reason}"
                 self._observer.event("witness", said, master.key, view.cluster.name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -322,8 +323,11 @@ async def _connected_socket(key: InstanceKey, deadline: float, timeout: float) -
             failure = ConnectError(key, CheckOutcome.UNREACHABLE, text)
         except ConnectionRefusedError:
             failure = ConnectError(key, CheckOutcome.REFUSED, "connection refused: nothing listens there")
+        except ConnectionResetError:  # it is just going down
+            failure = ConnectError(key, CheckOutcome.LOST, "the connection was reset while it was made")
         except OSError as error:
-            failure = ConnectError(key, CheckOutcome.UNREACHABLE, _os_text(error))
+            text = os.strerror(error.errno) if error.errno else _os_text(error)  # asyncio's names no reason
+            failure = ConnectError(key, CheckOutcome.UNREACHABLE, text)
         except BaseException:
             connecting.cancel()
             raw.close()

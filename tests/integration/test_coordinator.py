@@ -140,6 +140,42 @@ async def test_a_recovery_is_remembered_with_its_reasons(world: World, nodes: li
     assert node.events.said[0].startswith("recovery: DeadMaster of")
 
 
+# What is prepared while the death is not certain yet
+
+
+def holders(world: World) -> list[int | None]:
+    """The sessions that hold the setup's lock on each replica."""
+    asked = "SELECT IS_USED_LOCK('orchestray:test') AS holder"
+    return [server.query(asked)[0]["holder"] for server in world.replicas]
+
+
+async def test_sessions_are_open_before_the_death_is_certain(world: World, nodes: list[Node]) -> None:
+    """The recovery takes those that were opened when the master was only in doubt."""
+    node = nodes[0]
+    world.master.kill()
+    view = await node.view()
+    node.coordinator.consider(replace(view, findings=()))
+    opened = await wait_until_async(lambda: all(holders(world)) and holders(world))
+    come, go = node.hold_before(StepKind.STOP_RECEIVER, JournalPhase.INTENT)
+    recovering = asyncio.ensure_future(node.recover(view))
+    await asyncio.wait_for(come.wait(), 30)
+    assert holders(world) == opened
+    go.set()
+    promoted = await recovering
+    assert world.writable() == [world.server(promoted)]
+
+
+async def test_sessions_that_no_recovery_needs_are_closed(world: World, nodes: list[Node]) -> None:
+    node = nodes[0]
+    world.master.kill()
+    in_doubt = replace(await node.view(), findings=())
+    node.coordinator.consider(in_doubt)
+    await wait_until_async(lambda: all(holders(world)))
+    await wait_until_async(lambda: not any(holders(world)))
+    assert await node.recoveries() == ()
+    assert world.writable() == []
+
+
 # Rule 7
 
 
