@@ -231,7 +231,9 @@ class TopologyActor:
         for cluster in topology.clusters:
             wrong = tuple(by_cluster.get(cluster.name, ()))
             self._report_findings(cluster, wrong)
-            urgent: _Told = tuple((f.analyzed_instance_key, f.analysis) for f in wrong if f.actionable)
+            urgent: _Told = tuple(
+                (f.analyzed_instance_key, f.analysis) for f in wrong if f.actionable or f.is_detected
+            )
             master = topology.instances.get(cluster.master_key)
             silent = master is not None and master.last_check_outcome.is_silence
             if master is not None and silent and topology.replicas_of(master.key):

@@ -1,6 +1,7 @@
 """Two network namespaces with a wire between them: hosts of their own on this machine, for tests as root.
 
-A thread that is ``inside`` one opens its sockets there, and so do the processes that it starts.
+A thread that is ``inside`` one opens its sockets there. A thread that is started meanwhile stays there for
+ever: processes are started by the command that is ``within`` instead.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import secrets
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,9 +30,16 @@ class Namespace:
     name: str
     address: str
 
+    @property
+    def within(self) -> tuple[str, ...]:
+        """The command that runs another one in the namespace."""
+        nsenter = shutil.which("nsenter")
+        assert nsenter is not None, "util-linux has it"
+        return nsenter, f"--net=/run/netns/{self.name}"
+
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """This thread, and what it starts, is in the namespace."""
+        """This thread is in the namespace."""
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         try:
             there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)

@@ -149,7 +149,9 @@ class Node:
         settings: Mapping[str, object] | None = None,
         *options: str,
         environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> None:
+        """``within``: a command that runs the one that follows it, elsewhere."""
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -159,6 +161,7 @@ class Node:
         self.http_password = str((settings or {}).get("HTTPAuthPassword", ""))
         self.marked = Marked()
         self._options = options
+        self._within = within
         self._environment = {**self.marked.environment, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self.settings: dict[str, object] = {
@@ -189,7 +192,15 @@ class Node:
         """Start it and do not wait. What an earlier run printed is forgotten."""
         self.output.unlink(missing_ok=True)
         self._process = spawn(
-            [sys.executable, ORCHESTRAY, "serve", "--config", str(self.config), *self._options],
+            [
+                *self._within,
+                sys.executable,
+                ORCHESTRAY,
+                "serve",
+                "--config",
+                str(self.config),
+                *self._options,
+            ],
             log=self.output,
             directory=self.folder,
             die_with_parent=True,

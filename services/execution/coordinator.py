@@ -11,7 +11,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -23,6 +23,7 @@ from services.config import Settings
 from services.execution.aftermath import register_downtimes
 from services.execution.dead_master import DeadMasterRecovery, hook_facts, last_seen
 from services.execution.dead_master import Outcome as Result
+from services.execution.detections import Detections, entry_of
 from services.execution.environment import Environment, Sessions
 from services.execution.errors import ExecutionError
 from services.execution.gates import ClusterView, Gates
@@ -39,12 +40,11 @@ from services.store.store import Store
 from services.store.times import seconds_until, shifted, utc_now
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import AnalysisEntry, DeposedMaster, FailureDetection, Recovery
+from services.topology.records import DeposedMaster, Recovery
 
 __all__ = ["ClusterView", "Coordinator", "Observer", "RecoveryRefusedError"]
 
 RECOVERED_CODES = frozenset({"DeadMaster", "DeadMasterAndSomeReplicas"})
-_DETECTION_SECONDS = 0.5
 _HELD_LOOK_SECONDS = (0.02, 1.0)
 """The shortest and the longest pause between looks at a failure that is held down."""
 _SETTLE_SECONDS = 1.2
@@ -100,11 +100,10 @@ class Coordinator:
         self._gates = Gates(settings)
         self._ready = ReadySessions(settings)
         self._witnesses = Witnesses(store, settings, mandate, observer)
-        self._announced: dict[InstanceKey, str] = {}
         self._elected_at = time.monotonic()
-        self._background: set[asyncio.Task[None]] = set()
         runner = HookRunner(lambda: hook_policy(settings()))
         self._hooks = RecoveryHooks(store, runner, observer.event)
+        self._detections = Detections(store, self._hooks, settings, node)
         self._held: dict[InstanceKey, asyncio.TimerHandle] = {}
 
     @property
@@ -136,9 +135,9 @@ class Coordinator:
                 self._look_again_in_time(view, finding)
             else:
                 self._start(view, finding, automatic=True)
-            if not finding.skippable_due_to_downtime:
-                self._announce(view, finding)
         mandate = self._mandate()
+        if mandate is not None:
+            self._detections.consider(view)
         is_free = mandate is not None and not self._is_busy(view.cluster.id)
         if mandate is not None and is_free and not self._gates.why_not_even_ask(view):
             self._ready.consider(view, mandate)
@@ -146,13 +145,6 @@ class Coordinator:
         failing = {finding.analyzed_instance_key for finding in view.findings if finding.actionable}
         well = {instance.key for instance in view.instances} - failing
         self._gates.well(well)
-        for key in well:
-            self._announced.pop(key, None)
-
-    def _announce(self, view: ClusterView, finding: ReplicationAnalysis, *, skip_hooks: bool = False) -> None:
-        if self._announced.get(finding.analyzed_instance_key) != finding.analysis:
-            self._announced[finding.analyzed_instance_key] = finding.analysis
-            self._in_background(self._detected(view, finding, skip_hooks=skip_hooks))
 
     def _look_again_in_time(self, view: ClusterView, finding: ReplicationAnalysis) -> None:
         """While it is held down: from time to time, to see whether it lasts, and when that is over."""
@@ -225,34 +217,12 @@ class Coordinator:
             running = self._start(
                 view, finding, automatic=False, designated=designated, skip_hooks=skip_hooks
             )
-            self._announce(view, finding, skip_hooks=skip_hooks)
+            self._detections.tell(view, finding, skip_hooks=skip_hooks)
         try:
             return await asyncio.shield(running)
         except (ExecutionError, MandateOverError, StoreError) as error:
             interrupted = f"it was interrupted, and is completed or undone as soon as may be: {error}"
             raise RecoveryRefusedError(interrupted) from None
-
-    async def _detected(self, view: ClusterView, finding: ReplicationAnalysis, *, skip_hooks: bool) -> None:
-        settings = self._settings()
-        at = utc_now()
-        is_told = self._hooks.detection_is_told and not skip_hooks
-        if not is_told:  # what is urgent has the store to itself meanwhile
-            await asyncio.sleep(_DETECTION_SECONDS)
-        detection = FailureDetection(
-            analysis_entry=_entry(view, finding),
-            is_actionable=finding.actionable,
-            recovery_start_timestamp=at,
-            processing_node_hostname=self._hostname,
-            processing_node_token=self._token,
-        )
-        period = settings.FailureDetectionPeriodBlockMinutes * 60.0
-        try:
-            registered = await self._store.detections.register(detection, active_seconds=period)
-        except StoreError:
-            self._announced.pop(finding.analyzed_instance_key, None)  # the next look tries again
-            raise
-        if registered.is_new and is_told:
-            await self._hooks.tell_detection(facts_of(view, finding, hostname=self._hostname))
 
     async def _recover(
         self,
@@ -311,7 +281,7 @@ class Coordinator:
     ) -> Recovery:
         recovery = Recovery(
             uid=f"{time.time_ns()}:{secrets.token_hex(32)}",
-            analysis_entry=_entry(view, finding),
+            analysis_entry=entry_of(view, finding),
             recovery_start_timestamp=utc_now(),
             term=mandate.term,
             processing_node_hostname=self._hostname,
@@ -508,30 +478,10 @@ class Coordinator:
         self._held.clear()
         await self._witnesses.stop()
         await self._ready.stop()
-        tasks = [*self._running.values(), *self._background]
+        await self._detections.stop()
+        tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=2.0)
         await self._hooks.stop()
-
-    def _in_background(self, work: Coroutine[object, object, None]) -> None:
-        async def guarded() -> None:
-            with contextlib.suppress(StoreError):
-                await work
-
-        task = asyncio.ensure_future(guarded())
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-
-def _entry(view: ClusterView, finding: ReplicationAnalysis) -> AnalysisEntry:
-    return AnalysisEntry(
-        analyzed_instance_key=finding.analyzed_instance_key,
-        analysis=finding.analysis,
-        cluster_name=view.cluster.name,
-        cluster_alias=view.cluster.alias,
-        cluster_id=view.cluster.id,
-        count_replicas=finding.count_replicas,
-        replicas=finding.replicas,
-    )

@@ -251,16 +251,9 @@ class DeadMasterRecovery:
         self._journal_plan(plan)
         turning = turning_point(plan.steps)
         opening = turning.stage
-        before = [step for step in plan.steps if step.stage < opening]
-        self._touched += before
+        self._touched += [step for step in plan.steps if step.stage < opening]
         try:
-            unfenced = await self._executor.run([step for step in before if step.stage < opening - 1])
-            if (
-                turning.kind is StepKind.OPEN
-            ):  # one commit less in between: who resumes asks the server anyway
-                self._executor.intend(turning)
-            last = [step for step in plan.steps if opening - 1 <= step.stage <= opening]
-            unfenced = {**unfenced, **await self._executor.run(last)}
+            unfenced = await self._executor.run([step for step in plan.steps if step.stage <= opening])
         except StepFailedError as error:
             if error.step.kind is not StepKind.OPEN:
                 raise

@@ -41,7 +41,6 @@ class Executor:
     def __init__(self, env: Environment) -> None:
         self._env = env
         self._outcomes: list[JournalEntry] = []
-        self._intended: set[int] = set()
         self.failures: dict[InstanceKey, str] = {}
         """Instances whose optional steps failed in the last ``run``, with reasons; also after it raised."""
 
@@ -56,11 +55,7 @@ class Executor:
         return self.failures
 
     async def _stage(self, steps: list[Step]) -> None:
-        intents = [
-            self._entry(step, JournalPhase.INTENT)
-            for step in steps
-            if step.kind not in _READS and step.number not in self._intended
-        ]
+        intents = [self._entry(step, JournalPhase.INTENT) for step in steps if step.kind not in _READS]
         if intents:
             await self.flush(intents)
         results = await asyncio.gather(*(self._do(step) for step in steps), return_exceptions=True)
@@ -97,11 +92,6 @@ class Executor:
     def announce(self, entry: JournalEntry) -> None:
         """Have ``entry`` journalled together with the intents of the next stage."""
         self._outcomes.append(entry)
-
-    def intend(self, step: Step) -> None:
-        """Have the intent to do ``step`` journalled already together with those of the next stage."""
-        self._intended.add(step.number)
-        self.announce(self._entry(step, JournalPhase.INTENT))
 
     async def flush(self, more: Sequence[JournalEntry] = ()) -> None:
         """Make the outcomes so far durable, with ``more`` in the same transaction."""

@@ -54,11 +54,10 @@ def between() -> Iterator[Between]:
         home, abroad = endings.enter_context(wired())
         folder = short_directory()
         endings.callback(shutil.rmtree, folder, ignore_errors=True)
-        node = Node(folder)
+        node = Node(folder, within=home.within)
         node.configure(ListenAddress=f":{node.port}")
         endings.callback(node.destroy)
-        with home.inside():
-            node.start()
+        node.start()
         found = Between(node, home, abroad)
         wait_until(lambda: found.ask("leader-check", of="127.0.0.1", at=home) == (200, "OK"), 20)
         yield found

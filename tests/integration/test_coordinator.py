@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from services.analysis import AnalysisCode
 from services.election.election import LeaseElection
 from services.execution.coordinator import Coordinator, RecoveryRefusedError
 from services.execution.deposed import fence_deposed
@@ -27,7 +28,7 @@ from services.store.store import Store
 from services.store.times import utc_now
 from services.topology.instance import CheckOutcome
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import JournalEntry, JournalPhase, Recovery
+from services.topology.records import FailureDetection, JournalEntry, JournalPhase, Recovery
 from tests.leader_process import CLUSTER, Events, Order, actionable_view, settings_of, view_of
 from tests.recovery_world import FakeMandate, Shared, World, follows, login_of, state_of
 from tests.servers import connect, wait_until, wait_until_async
@@ -174,6 +175,30 @@ async def test_sessions_that_no_recovery_needs_are_closed(world: World, nodes: l
     await wait_until_async(lambda: not any(holders(world)))
     assert await node.recoveries() == ()
     assert world.writable() == []
+
+
+# What is told of failures that nobody acts upon
+
+
+async def test_a_failure_that_nobody_acts_upon_is_told_when_it_lasts(world: World, nodes: list[Node]) -> None:
+    """Not in its first moments: one code follows another then."""
+    node = nodes[0]
+    world.master.kill()
+    view = await node.view()
+    finding = replace(view.findings[0], analysis=AnalysisCode.UNREACHABLE_MASTER, actionable=False)
+    unreachable = replace(view, findings=(finding,))
+    began = time.monotonic()
+
+    async def told() -> tuple[FailureDetection, ...]:
+        node.coordinator.consider(unreachable)
+        return await node.store.detections.page(now=utc_now())
+
+    (detection,) = await wait_until_async(told)
+    assert time.monotonic() - began > 1.0
+    assert (detection.analysis_entry.analysis, detection.is_actionable) == ("UnreachableMaster", False)
+    assert await node.recoveries() == ()
+    node.coordinator.consider(replace(view, findings=()))
+    assert len(await told()) == 1, "the same failure, a moment later, is not told again"
 
 
 # Rule 7
