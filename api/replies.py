@@ -101,11 +101,9 @@ class SnapshotCache:
 def cached(request: Request, body: Body) -> Response:
     headers = {"content-type": _JSON}
     content = body.plain
-    if len(content) >= GZIP_FROM_BYTES:
-        headers["vary"] = "Accept-Encoding"
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            headers["content-encoding"] = "gzip"
-            content = body.gzipped
+    if len(content) >= GZIP_FROM_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        headers |= {"vary": "Accept-Encoding", "content-encoding": "gzip"}
+        content = body.gzipped
     return Response(content, headers=headers)
 
 

@@ -17,7 +17,7 @@ from services.store.clusters import ClusterRecord
 from services.store.errors import StoreError
 from services.store.instances import KnownInstance
 from services.store.store import Store
-from services.store.times import utc_now
+from services.store.times import seconds_until, utc_now
 from services.store.write_behind import WriteBehind
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
@@ -155,6 +155,7 @@ class Durable:
             "downtime_reason": downtime.reason if downtime else "",
             "downtime_owner": downtime.owner if downtime else "",
             "downtime_end_timestamp": downtime.ends_at if downtime else "",
+            "elapsed_downtime_ns": int(-seconds_until(downtime.begins_at) * 1e9) if downtime else 0,
         }
         if any(getattr(instance, name) != value for name, value in wanted.items()):
             self._registry.register(instance.key, **wanted)

@@ -22,7 +22,7 @@ _NOT_KEPT = frozenset(
         "cluster_name", "cluster_id", "replication_depth", "is_co_master", "ancestry_uuid", "gtid_errant",
         "is_last_check_valid", "is_up_to_date", "is_recently_checked", "seconds_since_last_seen", "problems",
         "checked_at", "seen_at", "last_check_outcome", "last_check_error",
-        "binlog_coordinates_stale_seconds", "lacking_privileges",
+        "binlog_coordinates_stale_seconds", "lacking_privileges", "elapsed_downtime_ns",
     }
 )  # fmt: skip
 _ENUMS: dict[str, type[Enum]] = {

@@ -24,6 +24,7 @@ _REGISTERED = (
     "downtime_reason",
     "downtime_owner",
     "downtime_end_timestamp",
+    "elapsed_downtime_ns",
     "unresolved_hostname",
 )
 
