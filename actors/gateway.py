@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import socket
 import time
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from actors.handles import Peer
 from actors.leadership import Lead
 from actors.logs import configure_logging
 from actors.names import GATEWAY_LOCK, LEADER, TOPOLOGY
-from actors.news import News
+from actors.news import NEWS_KEPT, News
 from actors.spec import Configuration, NodeSpec
 from actors.tasks import until_started
 from services import VERSION
@@ -82,6 +83,7 @@ class GatewayNode:
         self._leader = Peer(LEADER)
         # Milliseconds since 1970: beyond the numbers of a gateway before this one.
         self._events = EventLog(start=int(time.time() * 1000))
+        self._heard: deque[News] = deque(maxlen=NEWS_KEPT)
         self._push: Push | None = None
         self._pushed_at = 0.0
         self._lead = Lead()
@@ -92,7 +94,11 @@ class GatewayNode:
 
     def accept(self, push: Push) -> None:
         self._push, self._pushed_at = push, boottime()
-        for at, kind, message, instance, cluster in push.events:
+        for news in push.events:
+            if news in self._heard:  # whoever was not sure that it had come has sent it again
+                continue
+            self._heard.append(news)
+            at, kind, message, instance, cluster = news
             self._events.append(kind, message, at=at, instance=instance, cluster=cluster)
 
     def lead(self, lead: Lead) -> None:
