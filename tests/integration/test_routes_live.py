@@ -71,7 +71,7 @@ def get(watched: Watched, path: str, **headers: str) -> Reply:
     """``/api/<path>``; ``{master}``, ``{one}``, ``{two}``, ``{leaf}`` in it are ``host/port``."""
     target = f"/api/{filled(watched, path)}"
     reply = Reply(watched.node, target, **headers)
-    if _NOT_LEADING in reply.body.decode():  # a busy machine cost it its lease; nothing was done
+    if _NOT_LEADING.encode() in reply.body:  # a busy machine cost it its lease; nothing was done
         wait_until(lambda: watched.node.leads, 60)
         reply = Reply(watched.node, target, **headers)
     return reply
