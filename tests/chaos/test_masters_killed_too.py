@@ -30,6 +30,7 @@ def test_leader_and_then_the_master_and_then_topology_and_the_next(watched: Watc
     node, topology = watched.node, watched.topology
     node.wait_settled(topology.master, topology.replicas)
     preferred = topology.replicas[0]
+    node.api(f"register-candidate/127.0.0.1/{preferred.port}/prefer")
     wait_until(lambda: node.instances()[str(preferred.key)]["PromotionRule"] == "prefer", 10)
     term = int(re.findall(r"leads with term (\d+)", node.said)[-1])
     promise = kill(node.actor("leader"))
