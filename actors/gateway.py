@@ -55,6 +55,7 @@ APPLICATION = "api.app:create_app"
 _STALE_SECONDS = 10.0  # without news from Topology for so long, the node is not healthy
 _CHANGE_SECONDS = 10.0
 _RECOVER_SECONDS = 120.0
+_SNAPSHOT_SECONDS = 2.0
 _BIND_RETRY_SECONDS = 0.1
 _BACKLOG = 512
 
@@ -70,6 +71,10 @@ class Push:
     recoveries_enabled: bool
     store_error: str
     events: tuple[News, ...]
+    run: str
+    """Which Topology it is from: one that was started again begins to count anew."""
+    number: int
+    """Counts up; a push may be overtaken by a later one."""
 
 
 class GatewayNode:
@@ -93,7 +98,9 @@ class GatewayNode:
     # what is pushed
 
     def accept(self, push: Push) -> None:
-        self._push, self._pushed_at = push, boottime()
+        known = self._push
+        if known is None or known.run != push.run or known.number < push.number:
+            self._push, self._pushed_at = push, boottime()
         for news in push.events:
             if news in self._heard:  # whoever was not sure that it had come has sent it again
                 continue
@@ -196,18 +203,27 @@ class GatewayNode:
     async def discover(self, key: InstanceKey, *, background: bool = False) -> Instance | None:
         self._must_lead()
         found: Instance | None = await self._topology("discover", key, background, timeout=20.0)
+        await self._catch_up()
         return found
 
     async def refresh(self, key: InstanceKey) -> None:
         await self._topology("refresh", key, timeout=20.0)
+        await self._catch_up()
 
     async def forget(self, key: InstanceKey) -> None:
         self._must_lead()
         await self._topology("forget", [key])
+        await self._catch_up()
 
     async def forget_cluster(self, cluster: Cluster) -> None:
         self._must_lead()
         await self._topology("forget_cluster", cluster.name)
+        await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Whoever changed something finds it changed when reading next."""
+        with contextlib.suppress(NodeError):
+            self.accept(await self._topology("snapshot", timeout=_SNAPSHOT_SECONDS))
 
     async def _topology(self, method: str, *arguments: Any, timeout: float = _CHANGE_SECONDS) -> Any:
         return await self._topology_actor.call(method, *arguments, timeout=timeout)
@@ -219,6 +235,7 @@ class GatewayNode:
         promoted: InstanceKey = await self._leader.call(
             "recover", key, candidate, skip_hooks, timeout=_RECOVER_SECONDS
         )
+        await self._catch_up()
         return promoted
 
     async def acknowledge(self, which: RecoveryFilter, *, comment: str, owner: str) -> int:
@@ -227,12 +244,15 @@ class GatewayNode:
 
     async def register_candidate(self, key: InstanceKey, rule: str) -> None:
         await self._leader.call("register_candidate", key, rule, timeout=_CHANGE_SECONDS)
+        await self._catch_up()
 
     async def end_deposal(self, key: InstanceKey, *, owner: str) -> None:
         await self._leader.call("end_deposal", key, owner, timeout=_CHANGE_SECONDS)
+        await self._catch_up()
 
     async def set_global_recoveries(self, enabled: bool) -> None:
         await self._leader.call("set_global_recoveries", enabled, timeout=_CHANGE_SECONDS)
+        await self._catch_up()
 
     async def reload_configuration(self, extra_path: str = "") -> tuple[str, ...]:
         """Topology puts it in force or refuses; a Leader that cannot be told now reads it when it starts."""
@@ -290,7 +310,7 @@ class Gateway:
         topology = Peer(TOPOLOGY)
         while True:
             try:
-                snapshot: Push = await topology.call("snapshot", timeout=2.0)
+                snapshot: Push = await topology.call("snapshot", timeout=_SNAPSHOT_SECONDS)
             except NodeError as error:
                 self._state = f"waits for the topology: {error}"
                 await asyncio.sleep(_BIND_RETRY_SECONDS)

@@ -173,7 +173,11 @@ class LeaderActor:
             error=election.last_error,
         )
         self._periodic.spawn(self._tell(self._gateway, "lead", lead))
-        self._periodic.spawn(self._tell(self._topology, "leading", held is not None))
+        self._periodic.spawn(self._tell_topology(held is not None))
+
+    async def _tell_topology(self, leads: bool) -> None:
+        with contextlib.suppress(NodeError):
+            self._news.peer_is(await self._topology.call("leading", leads, timeout=_PEER_SECONDS))
 
     async def _resume(self) -> None:
         assert self._coordinator is not None

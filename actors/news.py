@@ -16,17 +16,32 @@ News = tuple[str, str, str, InstanceKey, str]
 """When (UTC), kind, message, server and cluster that it is about."""
 
 NEWS_KEPT = 1000
+_KEPT_FOR_A_RESTART = 100
 _CALL_SECONDS = 2.0
 _RETRY_SECONDS = 0.1
 
 
 class NewsQueue:
-    """Calls ``events`` of the peer. Beyond NEWS_KEPT the oldest are dropped."""
+    """Calls ``events`` of the peer. Beyond NEWS_KEPT the oldest are dropped.
+
+    A peer that dies takes with it what it has not passed on: its successor is told the last news again, and
+    whoever shows them knows those that it has heard.
+    """
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self._waiting: deque[News] = deque(maxlen=NEWS_KEPT)
+        self._told: deque[News] = deque(maxlen=_KEPT_FOR_A_RESTART)
+        self._run = ""
         self._some = asyncio.Event()
+
+    def peer_is(self, run: str) -> None:
+        """Which run of the peer lives now."""
+        if self._run and run != self._run:
+            self._waiting = deque((*self._told, *self._waiting), NEWS_KEPT)
+            self._told.clear()
+            self._some.set()
+        self._run = run
 
     def add(self, kind: str, message: str, instance: InstanceKey, cluster: str) -> None:
         self._waiting.append((utc_now(), kind, message, instance, cluster))
@@ -45,3 +60,5 @@ class NewsQueue:
                 self._waiting = deque((*news, *self._waiting), NEWS_KEPT)
                 self._some.set()
                 await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                self._told.extend(news)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -25,7 +26,14 @@ async def until_started(start: Callable[[], Awaitable[None]], failed: Callable[[
             failed(f"cannot start: {error}")
             await asyncio.sleep(_START_AGAIN_SECONDS)
         else:
+            _spare_the_collector()
             return
+
+
+def _spare_the_collector() -> None:
+    """What an actor has when it has started stays: a collection need not walk through it, failover or not."""
+    gc.collect()
+    gc.freeze()
 
 
 class Periodic:

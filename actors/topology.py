@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import secrets
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -80,6 +82,7 @@ class TopologyActor:
         self._leader = Peer(LEADER)
         self._gateway = Peer(GATEWAY)
         self._news: deque[News] = deque(maxlen=NEWS_KEPT)
+        self._run, self._snapshots = secrets.token_hex(8), itertools.count(1)
         self._dirty = asyncio.Event()
         self._reported = asyncio.Event()  # a new one for each report
         self._told: dict[str, tuple[float, _Told]] = {}
@@ -331,6 +334,8 @@ class TopologyActor:
             recoveries_enabled=self._durable.recoveries_enabled if self._durable else True,
             store_error=self._durable.last_error if self._durable else "",
             events=events,
+            run=self._run,
+            number=next(self._snapshots),
         )
 
     def _event(self, kind: str, message: str, instance: InstanceKey, cluster: str) -> None:
@@ -350,10 +355,11 @@ class TopologyActor:
 
     # what the Leader and the API ask for
 
-    async def leading(self, acts: bool) -> None:
-        """Whether this node acts: only then it writes what it observes to the store."""
+    async def leading(self, acts: bool) -> str:
+        """Whether this node acts: only then it writes what it observes. Tells which run this is."""
         if self._durable is not None:
             self._durable.acts = acts
+        return self._run
 
     async def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:
         """The cluster's identity goes with its new master, from now on."""

@@ -94,8 +94,8 @@ class Writer:
             except (pymysql.Error, OSError) as error:
                 if not (error.args and error.args[0] in _READ_ONLY):  # then the connection is fine
                     connection = None
-                # Nobody tries the others often while one of them writes: it would be load of our own making.
-                time.sleep(0.005 if time.perf_counter() - self._last > 0.02 else 0.05)
+                # Seldom while one of them writes: it would be load of our own making.
+                time.sleep(0.01 if time.perf_counter() - self._last > 0.02 else 0.05)
             else:
                 now = self._last = time.perf_counter()
                 self.acknowledged[row] = server.port, now
@@ -247,7 +247,7 @@ def one_failover(
 ) -> tuple[Failover, MySQLServer]:
     failed_at = time.perf_counter()
     os.kill(master.pid, signal.SIGKILL if how == "kill" else signal.SIGSTOP)
-    wait_for("a write elsewhere", lambda: any(s.port in writer.first_at for s in others), 0.002)
+    wait_for("a write elsewhere", lambda: any(s.port in writer.first_at for s in others), 0.01)
     successor = next(server for server in others if server.port in writer.first_at)
     promoted_at = writer.first_at[successor.port]
     remaining = [server for server in others if server is not successor]

@@ -21,6 +21,8 @@ from services.topology.places import PlacePatterns
 
 __all__ = ["hook_policy", "login", "promotion_policy", "registry_policy", "timing", "watch_policy"]
 
+_SECRETS = tuple(name for name, entry in KEYS.items() if entry.is_secret)
+
 
 def login(settings: Settings) -> Login:
     """How to log in to topology servers."""
@@ -97,7 +99,7 @@ def promotion_policy(settings: Settings) -> PromotionPolicy:
 
 
 def hook_policy(settings: Settings) -> HookPolicy:
-    values = (getattr(settings, name).reveal() for name, entry in KEYS.items() if entry.is_secret)
+    values = (getattr(settings, name).reveal() for name in _SECRETS)
     return HookPolicy(
         commands={kind: getattr(settings, kind.value) for kind in HookKind},
         fence_required=settings.FenceProcessesRequired,

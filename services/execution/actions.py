@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 from services.execution.by_position import point_to_place, see_log_end, wait_relay_log_executed
 from services.execution.detaching import detach
@@ -14,6 +14,7 @@ from services.execution.fencing import fence, who_may_write_nevertheless
 from services.execution.progress import Progress
 from services.execution.receivers import issue_stop
 from services.execution.relay_logs import (
+    channel_and_executed,
     channel_of,
     executed_on,
     is_torn,
@@ -23,7 +24,7 @@ from services.execution.relay_logs import (
 )
 from services.mysql.connection import Row
 from services.mysql.errors import ConnectError, LostError, StatementError
-from services.mysql.facts import apply_semi_sync
+from services.mysql.facts import apply_semi_sync, default_channel
 from services.mysql.poll import SEMI_SYNC_VARIABLES
 from services.mysql.session import ActingSession, MandateOverError, quoted_host
 from services.planning.plan import SemiSync, Step, StepKind
@@ -105,8 +106,7 @@ async def wait_executed(step: Step, env: Environment, session: ActingSession) ->
 
 async def cover(step: Step, env: Environment) -> None:
     session = await env.sessions.on(step.instance)
-    await _point(step, env, session)
-    await session.act(session.dialect.start_replica, step=str(step.number), timeout=env.timing.statement)
+    await _point_and_start(step, env, session)
     await wait_executed(step, env, session)
     await session.act(session.dialect.stop_receiver, step=str(step.number), timeout=env.timing.statement)
 
@@ -179,11 +179,15 @@ async def apply_semi_sync_source(
         }
         if session.dialect.mariadb:  # which always waits for one
             del settings[f"{source}wait_for_{replica}_count"]
-        if await _semi_sync_source_values(session, settings) is None:
-            continue
         assignments = ", ".join(f"GLOBAL {name} = {value}" for name, value in settings.items())
-        await session.act(f"SET {assignments}", step=step)
-        found = await _semi_sync_source_values(session, settings) or {}
+        look = ", ".join(f"@@global.{name} AS {name}" for name in settings)
+        try:
+            rows = await session.act(f"SET {assignments}", step=step, then=f"SELECT {look}")
+        except StatementError as error:
+            if error.errno != _UNKNOWN_VARIABLE:
+                raise
+            continue  # no such plugin
+        found = {name: str(value) for name, value in rows[0].items()}
         return ", ".join(
             f"{name} is {found.get(name)}" for name, value in settings.items() if found.get(name) != value
         )
@@ -221,9 +225,7 @@ async def repoint(step: Step, env: Environment) -> None:
     session = await env.sessions.on(step.instance)
     if step.semi_sync_replica:
         await _semi_sync_replica_on(step, session)
-    await _point(step, env, session)
-    await session.act(session.dialect.start_replica, step=str(step.number), timeout=env.timing.statement)
-    await _wait_receiving(step, env, session)
+    await _wait_receiving(step, env, session, await _point_and_start(step, env, session))
 
 
 async def _semi_sync_replica_on(step: Step, session: ActingSession) -> None:
@@ -235,10 +237,9 @@ async def _semi_sync_replica_on(step: Step, session: ActingSession) -> None:
         await session.act("SET GLOBAL rpl_semi_sync_slave_enabled = 1", step=str(step.number))
 
 
-async def _wait_receiving(step: Step, env: Environment, session: ActingSession) -> None:
+async def _wait_receiving(step: Step, env: Environment, session: ActingSession, channel: Row | None) -> None:
     deadline, pause = time.monotonic() + env.timing.connect_replica, env.timing.look
     while True:
-        channel = await channel_of(session)
         if channel is not None and channel["Replica_IO_Running"] == "Yes":
             return
         if time.monotonic() > deadline:
@@ -246,6 +247,7 @@ async def _wait_receiving(step: Step, env: Environment, session: ActingSession) 
             raise StepFailedError(step, f"it does not receive from {step.source}: {why or 'no reason given'}")
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, env.timing.look * 10)
+        channel = await channel_of(session)
 
 
 async def verify(step: Step, env: Environment) -> None:
@@ -263,57 +265,52 @@ async def _stop_replica(step: Step, env: Environment, session: ActingSession) ->
     await session.act(session.dialect.stop_replica, step=str(step.number), timeout=env.timing.stop)
 
 
-async def _point(step: Step, env: Environment, session: ActingSession) -> None:
-    """To ``step.source``. A channel that has auto-position keeps its applier running, and its relay log."""
+async def _point_and_start(step: Step, env: Environment, session: ActingSession) -> Row | None:
+    """To ``step.source``. A channel that has auto-position keeps its applier running, and its relay log.
+
+    Returns the channel as it is then.
+    """
     try:
         host = quoted_host(step.source.hostname)
     except ValueError as error:
         raise StepFailedError(step, str(error)) from None
     await env.sessions.stopped(step.instance)
-    channel = await channel_of(session)
+    channel, executed = await channel_and_executed(session)
     if channel is None:
         raise StepFailedError(step, "it has no replication channel any more")
+    dialect, statements = session.dialect, [session.dialect.start_replica]
     if step.place:
         await point_to_place(step, env, session, host, channel)
-        return
+    else:
+        by_gtid = _by_gtid(session, channel)
+        if dialect.mariadb:
+            await _stop_mariadb(step, env, session, channel)
+        elif not by_gtid:
+            await _stop_replica(step, env, session)
+        elif channel["Replica_IO_Running"] != "No":
+            await session.act(dialect.stop_receiver, step=str(step.number), timeout=env.timing.stop)
+        if step.kind is StepKind.REPOINT and not dialect.mariadb:
+            await keep_nothing_unexecuted(step, env, session, channel, executed)
+        statements.insert(0, dialect.change_source_to(host, step.source.port, auto_position=not by_gtid))
+    timeout = env.timing.statement
+    rows = await session.act(*statements, step=str(step.number), then=dialect.replica_status, timeout=timeout)
+    return default_channel(rows)
+
+
+def _by_gtid(session: ActingSession, channel: Row) -> bool:
     if session.dialect.mariadb:
-        await _point_mariadb(step, env, session, host, channel)
-        return
-    by_gtid = str(channel.get("Auto_Position", 0)) == "1"
-    if not by_gtid:
-        await _stop_replica(step, env, session)
-    elif channel["Replica_IO_Running"] != "No":
-        await session.act(session.dialect.stop_receiver, step=str(step.number), timeout=env.timing.stop)
-    if step.kind is StepKind.REPOINT:
-        await keep_nothing_unexecuted(step, env, session, channel)
-    statement = session.dialect.change_source_to(host, step.source.port, auto_position=not by_gtid)
-    await session.act(statement, step=str(step.number))
+        return channel.get("Using_Gtid") != "No"
+    return str(channel.get("Auto_Position", 0)) == "1"
 
 
-async def _point_mariadb(
-    step: Step, env: Environment, session: ActingSession, host: str, channel: Row
-) -> None:
+async def _stop_mariadb(step: Step, env: Environment, session: ActingSession, channel: Row) -> None:
     """The CHANGE throws the relay log away: the applier goes on until nothing is lost with it."""
     if channel["Replica_IO_Running"] != "No":
         await keep_applier_running(step, session)
         await session.act(session.dialect.stop_receiver, step=str(step.number), timeout=env.timing.stop)
-    await keep_nothing_unexecuted(step, env, session, await channel_of(session) or channel)
+    now, executed = await channel_and_executed(session)
+    await keep_nothing_unexecuted(step, env, session, now or channel, executed)
     await _stop_replica(step, env, session)
-    by_gtid = channel.get("Using_Gtid") != "No"
-    statement = session.dialect.change_source_to(host, step.source.port, auto_position=not by_gtid)
-    await session.act(statement, step=str(step.number))
-
-
-async def _semi_sync_source_values(session: ActingSession, names: Iterable[str]) -> dict[str, str] | None:
-    """The variables as the server has them now; None if it does not know them: no such plugin."""
-    selected = ", ".join(f"@@global.{name} AS {name}" for name in names)
-    try:
-        row = (await session.read(f"SELECT {selected}"))[0]
-    except StatementError as error:
-        if error.errno != _UNKNOWN_VARIABLE:
-            raise
-        return None
-    return {name: str(value) for name, value in row.items()}
 
 
 ACTIONS: dict[StepKind, Action] = {

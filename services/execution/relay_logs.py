@@ -20,6 +20,7 @@ from services.topology.executed import transactions_in
 from services.topology.transactions import TransactionSet
 
 __all__ = [
+    "channel_and_executed",
     "channel_of",
     "executed_on",
     "is_torn",
@@ -42,19 +43,32 @@ def read_text(session: ActingSession, text: object) -> TransactionSet:
     return transactions_in(str(text or ""), mariadb=session.dialect.mariadb)
 
 
+async def channel_and_executed(session: ActingSession) -> tuple[Row | None, TransactionSet]:
+    """Both of one moment, in one exchange."""
+    dialect = session.dialect
+    channels, rows = await session.read_all(dialect.replica_status, _asked_for_executed(session))
+    return default_channel(channels), read_text(session, rows[0]["executed"])
+
+
+def _asked_for_executed(session: ActingSession) -> str:
+    return f"SELECT {session.dialect.executed} AS executed"
+
+
 async def executed_on(session: ActingSession) -> TransactionSet:
-    rows = await session.read(f"SELECT {session.dialect.executed} AS executed")
+    rows = await session.read(_asked_for_executed(session))
     return read_text(session, rows[0]["executed"])
 
 
-async def keep_nothing_unexecuted(step: Step, env: Environment, session: ActingSession, channel: Row) -> None:
+async def keep_nothing_unexecuted(
+    step: Step, env: Environment, session: ActingSession, channel: Row, executed: TransactionSet
+) -> None:
     """What it retrieved is executed by it, or contained in what the new source has executed."""
     if session.dialect.mariadb and channel.get("Using_Gtid") == "No":
         if is_torn(channel):
             at, to = _places(channel)
             raise StepFailedError(step, f"it does not use GTID, and executed up to {at} of {to} only")
         return
-    left = read_text(session, _retrieved(channel)) - await executed_on(session)
+    left = read_text(session, _retrieved(channel)) - executed
     if left:
         left = left - await executed_on(await env.sessions.on(step.source))
     if left:
@@ -78,12 +92,14 @@ async def keep_applier_running(step: Step, session: ActingSession) -> None:
 
 async def start_would_discard(session: ActingSession) -> str:
     """What a START would throw away of the relay log; "" if nothing."""
-    channel = await channel_of(session)
-    if not session.dialect.mariadb or channel is None or channel.get("Using_Gtid") == "No":
+    if not session.dialect.mariadb:
+        return ""
+    channel, executed = await channel_and_executed(session)
+    if channel is None or channel.get("Using_Gtid") == "No":
         return ""
     if channel["Replica_IO_Running"] != "No" or channel["Replica_SQL_Running"] != "No":
         return ""
-    return str(read_text(session, _retrieved(channel)) - await executed_on(session))
+    return str(read_text(session, _retrieved(channel)) - executed)
 
 
 def is_torn(channel: Row) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from services.topology.versions import Version
@@ -219,6 +220,7 @@ def modern_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     return {_modern(name): value for name, value in row.items()}
 
 
+@cache
 def _modern(name: str) -> str:
     for old, new in (("Master_", "Source_"), ("_Master", "_Source"), ("Slave_", "Replica_")):
         name = name.replace(old, new)

@@ -23,6 +23,7 @@ import asyncio
 import contextlib
 import re
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -198,23 +199,30 @@ class ActingSession:
 
     async def read(self, sql: str, *, timeout: float = 1.0) -> list[Row]:
         """Rows of one statement that changes nothing."""
+        return (await self.read_all(sql, timeout=timeout))[0]
+
+    async def read_all(self, *statements: str, timeout: float = 1.0) -> list[list[Row]]:
+        """Rows of each statement, in one exchange."""
         async with self._turn:
-            return (await self._connection.query(sql, timeout=timeout))[0]
+            return await self._connection.query("; ".join(statements), timeout=timeout)
 
     async def read_replica(self, known: Instance, *, timeout: float = 1.0) -> Instance:
         """``known`` as it is now, in what replication moves. Raises as ``PolledServer.poll_replica``."""
         async with self._turn:
             return await self._server.poll_replica(known, timeout=timeout)
 
-    async def act(self, sql: str, *, step: str, timeout: float = _STATEMENT_SECONDS) -> None:
-        """Run one changing statement behind the guard. ``timeout`` bounds it, in seconds.
+    async def act(
+        self, *statements: str, step: str, then: str = "", timeout: float = _STATEMENT_SECONDS
+    ) -> list[Row]:
+        """Run changing statements, each behind the guard, in one exchange; ``timeout`` bounds it, in seconds.
 
-        Raises MandateOverError (it did not run), StatementError (the server refused it) or LostError (it
-        may have run).
+        Returns the rows of ``then``, a statement that only reads. Raises MandateOverError (the first did not
+        run, or a later one), StatementError (the server refused it, or a later one) or LostError (it may
+        have run): where one did not run, those behind it did not either.
         """
         async with self._turn:
             deadline = await self._server_deadline(timeout)
-            await self._guarded(sql, deadline, step, timeout)
+            return await self._guarded(statements, deadline, step, timeout, then=then)
 
     async def set_writable(self, *, step: str, timeout: float = _STATEMENT_SECONDS) -> None:
         """Open the server for writes by a statement that carries the deadline in the server's clock.
@@ -225,8 +233,8 @@ class ActingSession:
             deadline = await self._server_deadline(timeout, fresh=True)
             opening = f"SET GLOBAL read_only = IF(SYSDATE(6) < '{deadline}', 0, @@global.read_only)"
             look = "SELECT @@global.read_only AS read_only"
-            results = await self._guarded(f"{opening}; {look}", deadline, step, timeout)
-        if str(results[-1][0]["read_only"]) not in ("0", "OFF"):
+            rows = await self._guarded([opening], deadline, step, timeout, then=look)
+        if str(rows[0]["read_only"]) not in ("0", "OFF"):
             raise MandateOverError(f"{self.key}: the deadline passed before the server could be opened")
 
     async def set_read_only(self, *, step: str, timeout: float = _STATEMENT_SECONDS) -> None:
@@ -252,7 +260,9 @@ class ActingSession:
         deadline = server_time + timedelta(seconds=now - read_at + remaining)
         return deadline.isoformat(sep=" ", timespec="microseconds")
 
-    async def _guarded(self, sql: str, deadline: str, step: str, timeout: float) -> list[list[Row]]:
+    async def _guarded(
+        self, statements: Sequence[str], deadline: str, step: str, timeout: float, *, then: str = ""
+    ) -> list[Row]:
         remaining = self._mandate.remaining_seconds()
         if remaining <= 0:
             raise MandateOverError(f"{self.key}: the right to act has ended (term {self._mandate.term})")
@@ -260,8 +270,11 @@ class ActingSession:
             f"{self.dialect.guard} IF(SYSDATE(6) < '{deadline}' AND "
             f"IS_USED_LOCK('{self._lock}') = {self._holder}, 1, (SELECT 1 UNION ALL SELECT 2))"
         )
+        texts = [text for sql in statements for text in (guard, f"{self._comment(step)} {sql}")]
         try:
-            return await self._connection.query(f"{guard}; {self._comment(step)} {sql}", timeout=timeout)
+            return (
+                await self._connection.query("; ".join([*texts, then] if then else texts), timeout=timeout)
+            )[-1]
         except StatementError as error:
             if error.errno == _GUARD_FAILED:
                 raise MandateOverError(f"{self.key}: the server's guard stopped step {step}") from None

@@ -86,6 +86,8 @@ def test_a_master_that_restarts_within_the_hold_down_stays_the_master(watched: W
 def test_a_master_that_stays_dead_is_failed_over_when_the_hold_down_is_over(watched: Watched) -> None:
     """And to the replica in its data centre."""
     node, topology = watched.node, watched.topology
+    node.configure(RecoverMasterClusterFilters=["*"])
+    node.api("reload-configuration")
     far = _far(watched)
     (near,) = (one for one in topology.replicas if one is not far)
     node.api(f"register-candidate/{far.host}/{far.port}/prefer")
