@@ -9,7 +9,6 @@ polls are, the processor time of the node's whole process tree per poll and per 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import statistics
 import sys
@@ -23,6 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench import Service, wait_for
+from bench_processes import processor_seconds, tree
 
 from services.sandbox.accounts import Accounts
 from services.sandbox.binaries import find_mysqld
@@ -32,7 +32,6 @@ from services.sandbox.topology import MySQLTopology, TopologySpec
 _PER_TOPOLOGY = 10
 _PUNCTUAL = 0.1  # of the interval
 _POLL = re.compile(r"^(\S+Z)\s+\d+ Query\s+SELECT @@global\.hostname AS hostname", re.MULTILINE)
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -104,37 +103,10 @@ def arrivals(server: MySQLServer) -> list[float]:
     return [datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp() for at in _POLL.findall(text)]
 
 
-def _tree(root: int) -> list[int]:
-    children: defaultdict[int, list[int]] = defaultdict(list)
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:  # it has ended meanwhile
-                continue
-            children[parent].append(int(entry.name))
-    found = [root]
-    for pid in found:
-        found += children[pid]
-    return found
-
-
-def processor_seconds(root: int) -> float:
-    """User and system time of all processes of the tree that live, and of their children that ended."""
-    total = 0
-    for pid in _tree(root):
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        total += sum(map(int, fields[11:15]))
-    return total / _TICKS
-
-
 def memory_by_kind(root: int) -> dict[str, list[float]]:
     """MiB of each process, by what it is."""
     found: defaultdict[str, list[float]] = defaultdict(list)
-    for pid in _tree(root):
+    for pid in tree(root):
         try:
             title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()

@@ -5,6 +5,7 @@ A dead supervisor takes the head with it (PR_SET_PDEATHSIG), and the head all th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -102,7 +103,7 @@ class RayHead:
             stop.wait(0.05)
 
     def _command(self, directory: Path) -> list[str]:
-        self._port = _free_port()
+        self._port, client_port, agent_port, dashboard_port = _free_ports(4)
         options = {
             "port": self._port,
             "node-ip-address": _NODE_ADDRESS,
@@ -111,14 +112,14 @@ class RayHead:
             "object-store-memory": 80_000_000,
             "min-worker-port": 0,
             "max-worker-port": 0,
-            "ray-client-server-port": _free_port(),
-            "dashboard-agent-listen-port": _free_port(),
+            "ray-client-server-port": client_port,
+            "dashboard-agent-listen-port": agent_port,
             "include-log-monitor": "false",  # it sends logs to drivers, of which there are none
             "include-dashboard": "true" if self._dashboard else "false",
         }
         if self._dashboard:
-            self._dashboard_port = _free_port()
-            options |= {"dashboard-host": "127.0.0.1", "dashboard-port": self._dashboard_port}
+            self._dashboard_port = dashboard_port
+            options |= {"dashboard-host": "127.0.0.1", "dashboard-port": dashboard_port}
         flags = ["--head", "--block", "--no-monitor", "--disable-usage-stats"]  # the monitor scales clusters
         words = [f"--{name}={value}" for name, value in options.items()]
         return ["-m", "ray.scripts.scripts", "start", *flags, *words]
@@ -158,10 +159,13 @@ class RayHead:
         return self._child.poll() if self._child is not None else None
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports(number: int) -> list[int]:
+    """All different: they are held until the last one is found."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _listens(host: str, port: int) -> bool:

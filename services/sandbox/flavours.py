@@ -29,6 +29,7 @@ class Flavour:
     read_only: str  # the setting of replicas
     change_source: str
     start_replica: str
+    net_timeout: str  # the setting of replicas: seconds without a word from the source
     executed: str  # a global variable
     grants: tuple[str, ...]
 
@@ -70,6 +71,7 @@ MYSQL = Flavour(
         " GET_SOURCE_PUBLIC_KEY = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 86400"
     ),
     start_replica="START REPLICA",
+    net_timeout="replica-net-timeout",
     executed="gtid_executed",
     grants=tuple(each.name for each in MYSQL_PRIVILEGES),
 )
@@ -103,6 +105,7 @@ MARIADB = Flavour(
         " MASTER_USER = '{user}', MASTER_PASSWORD = '{password}', MASTER_CONNECT_RETRY = 1"
     ),
     start_replica="START SLAVE",
+    net_timeout="slave-net-timeout",
     executed="gtid_current_pos",
     grants=tuple(each.name for each in MARIADB_PRIVILEGES),
 )

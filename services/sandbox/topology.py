@@ -154,7 +154,7 @@ class MySQLTopology:
     def _options(self, *, is_master: bool) -> dict[str, str | None]:
         options: dict[str, str | None] = {}
         if self.spec.replica_net_timeout is not None:
-            options["replica-net-timeout"] = str(self.spec.replica_net_timeout)
+            options[self.flavour.net_timeout] = str(self.spec.replica_net_timeout)
         if self.spec.semi_sync == "lossless":
             options |= {
                 **self.flavour.semi_sync,
