@@ -300,7 +300,12 @@ class World:
         ]
 
     def assert_sound(
-        self, outcome: Outcome, *, rows: Iterable[int] = (), lost: Iterable[MySQLServer] = ()
+        self,
+        outcome: Outcome,
+        *,
+        rows: Iterable[int] = (),
+        lost: Iterable[MySQLServer] = (),
+        patience_seconds: float = 10,
     ) -> MySQLServer:
         """One server is writable, all others that are not lost replicate from it, nothing is missing."""
         lost_keys = {server.key for server in lost}
@@ -318,7 +323,9 @@ class World:
             expected = {*rows, 4711}
             assert self.rows(promoted) == expected
             for server in others:
-                wait_until(lambda server=server: self.rows(server) == expected, describe=f"rows of {server}")
+                wait_until(
+                    lambda server=server: self.rows(server) == expected, patience_seconds, f"rows of {server}"
+                )
         return promoted
 
 

@@ -617,3 +617,39 @@ async def test_what_the_states_say_is_what_the_servers_have(world: World) -> Non
         assert (seen.using_mariadb_gtid, seen.using_oracle_gtid) == (True, False)
         assert (seen.executed_gtid_set, seen.gtid_mode, seen.server_uuid) == ("", "", "")
         assert seen.master_server_id == world.master.port
+
+
+async def test_a_replica_is_detached_once_it_has_executed_what_it_retrieved(world: World) -> None:
+    replica, torn, _ = world.replicas
+    torn.execute("STOP SLAVE SQL_THREAD")
+    world.write(3)
+    _await_received(world)
+    _await_executed(world, replica)
+    env = world.environment(FakeMandate(term=7))
+
+    def step(server: MySQLServer) -> Step:
+        source = world.master.key
+        return Step(
+            number=server.port,
+            stage=1,
+            kind=StepKind.DETACH,
+            instance=server.key,
+            source=source,
+            required=False,
+            what="detach it",
+        )
+
+    try:
+        failures = await Executor(env).run([step(replica), step(torn)])
+    finally:
+        await env.sessions.close()
+    assert {key: "has not executed all" in why for key, why in failures.items()} == {torn.key: True}
+    assert (_channel(torn)["Source_Host"], _channel(replica)["Source_Host"]) == (
+        world.master.host,
+        f"//{world.master.host}",
+    )
+    world.write(2)
+    attached = f"CHANGE MASTER TO MASTER_HOST = '{world.master.host}', MASTER_PORT = {world.master.port}"
+    replica.execute("STOP SLAVE", attached, "START SLAVE")
+    _await_executed(world, replica)
+    assert _channel(replica)["Using_Gtid"] == "Slave_Pos"

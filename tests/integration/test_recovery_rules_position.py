@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 
 from services.execution.executor import Executor, steps_from_json
-from services.planning.plan import StepKind
+from services.planning.plan import Step, StepKind
 from services.sandbox.binaries import Mysqld
 from services.sandbox.flavours import MYSQL
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import TopologySpec
 from services.topology.records import JournalPhase
-from tests.recovery_world import World, follows, state_of
+from tests.recovery_world import FakeMandate, World, follows, state_of
 from tests.servers import Stage, wait_until
 
 _NO_GTID = replace(
@@ -55,6 +55,11 @@ def _await_received(world: World, *servers: MySQLServer) -> None:
 def _read(server: MySQLServer) -> tuple[str, int]:
     (row,) = server.query("SHOW REPLICA STATUS")
     return str(row["Source_Log_File"]), int(row["Read_Source_Log_Pos"])
+
+
+def _executed(server: MySQLServer) -> tuple[str, int]:
+    (row,) = server.query("SHOW REPLICA STATUS")
+    return str(row["Relay_Source_Log_File"]), int(row["Exec_Source_Log_Pos"])
 
 
 async def test_rule_1_what_is_in_relay_logs_is_executed_by_all_and_then_all_can_follow(world: World) -> None:
@@ -175,7 +180,7 @@ async def test_a_candidate_on_which_somebody_writes_meanwhile_is_not_opened(worl
     assert any("somebody writes there" in line for line in world.journal.said)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 async def test_rule_1_a_transaction_that_the_master_could_not_send_to_its_end_is_not_waited_for(
     stage: Stage,
 ) -> None:
@@ -198,5 +203,32 @@ async def test_rule_1_a_transaction_that_the_master_could_not_send_to_its_end_is
     for server in world.replicas:
         world.seen[server.key] = await world.poll(server)
     outcome = await world.recover(patience_seconds=120)  # the promoted one's applier takes a minute to stop
-    promoted = world.assert_sound(outcome, rows=(1,))
+    # The other's applier waits a minute for the end of what it had begun before it goes on.
+    promoted = world.assert_sound(outcome, rows=(1,), patience_seconds=90)
     assert promoted.query("SELECT COUNT(*) AS n FROM app.big") == [{"n": 0}]
+
+
+async def test_a_replica_is_detached_at_its_place(world: World) -> None:
+    """Removing the two characters, and naming the place that it kept, attaches it again: nothing is missing."""
+    replica = world.replicas[0]
+    world.write(2)
+    end = _ends_at(world.master)
+    wait_until(lambda: _executed(replica) == end)
+    env = world.environment(FakeMandate(term=7))
+    source = world.master.key
+    step = Step(
+        number=1,
+        stage=1,
+        kind=StepKind.DETACH,
+        instance=replica.key,
+        source=source,
+        required=False,
+        what="detach it",
+    )
+    try:
+        assert await Executor(env).run([step]) == {}
+    finally:
+        await env.sessions.close()
+    (detached,) = replica.query("SHOW REPLICA STATUS")
+    assert detached["Source_Host"] == f"//{world.master.host}"
+    assert _executed(replica) == end
