@@ -281,8 +281,11 @@ class Raft:
     def _become_leader(self) -> None:
         self.role, self.leader = Role.LEADER, self.node_id
         first = self.log.append(self.hard.term, None)
-        self._leading = Leading(first, self.peers, quorum=self.quorum, now=self._now, timing=self.timing)
+        self._leading = self._lead(first)
         self._advance_commit(self._leading)
+
+    def _lead(self, first: Entry) -> Leading:
+        return Leading(first, self.peers, quorum=self.quorum, now=self._now, timing=self.timing)
 
     # Votes
 

@@ -93,7 +93,7 @@ class Leading:
         self, peer: Progress, log: Log, commit: int, now: float, *, beat: bool
     ) -> Append | Install | None:
         if peer.next_index <= log.base_index:
-            return self._without_entries(peer, log, now, beat=beat)
+            return self._without_entries(peer, log, commit, now, beat=beat)
         batch = (
             log.batch(peer.next_index, _ENTRIES_MAX, _BYTES_MAX) if peer.may_send_entries() or beat else ()
         )
@@ -106,7 +106,7 @@ class Leading:
         return Append(self._term, seq, previous, term, batch, commit)
 
     def _without_entries(
-        self, peer: Progress, log: Log, now: float, *, beat: bool
+        self, peer: Progress, log: Log, commit: int, now: float, *, beat: bool
     ) -> Append | Install | None:
         """The entries it lacks are gone. Heartbeats go on while the snapshot is on its way."""
         if now >= peer.snapshot_at + self._timing.snapshot_retry:
@@ -114,9 +114,8 @@ class Leading:
             return Install(self._term, self._sending(peer, peer.next_index - 1, now), log.snapshot)
         if not beat:
             return None
-        return Append(
-            self._term, self._sending(peer, peer.next_index - 1, now), log.base_index, log.base_term, (), 0
-        )
+        seq = self._sending(peer, peer.next_index - 1, now)
+        return Append(self._term, seq, log.base_index, log.base_term, (), commit)
 
     def _sending(self, peer: Progress, last_index: int, now: float) -> int:
         self._seq += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.consensus.core import Raft
 from services.consensus.state import Timing
-from tests.simulation.checker import Violation
+from tests.simulation.checker import BrokenPromiseError
 from tests.simulation.world import Faults, World
 
 __all__ = ["Chaos", "story"]
@@ -88,7 +88,7 @@ class Chaos:
         self._revive_all_later()
 
     def _wipe(self) -> None:
-        """Never a second disk before the first is a voter's again: no raft survives the loss of a majority."""
+        """Not a second disk before the first is a voter's again: no raft survives the loss of a majority."""
         if len(self._names) > 1 and self.world.all_vote():
             self.world.wipe(self._any())
             self._revive_all_later()
@@ -119,7 +119,7 @@ class Chaos:
 
 
 def story(seed: int, core: type[Raft] = Raft, timing: Timing | None = None) -> World:
-    """Raises `Violation`, or what the core raised, if a promise was broken."""
+    """Raises `BrokenPromiseError`, or what the core raised, if a promise was broken."""
     world = World(seed, size=(3, 3, 5, 1)[seed % 4], core=core, timing=timing)
     chaos = Chaos(world)
     for _ in range(12):
@@ -136,7 +136,7 @@ def _must_be_well(world: World) -> None:
     """A command is agreed on, everybody gets it, and everybody has a vote."""
     deadline = world.now + _HEALING_SECONDS
     if not world.run(_HEALING_SECONDS, until=lambda: world.acting() is not None):
-        raise Violation("nobody may act although all is healed")
+        raise BrokenPromiseError("nobody may act although all is healed")
     last = world.propose(world.acting() or "")
 
     def is_well() -> bool:
@@ -151,7 +151,7 @@ def _must_be_well(world: World) -> None:
         )
 
     if not world.run(deadline - world.now, until=is_well):
-        raise Violation(
+        raise BrokenPromiseError(
             "not well although all is healed: "
             + ", ".join(
                 f"{raft.node_id} {raft.role.value} term {raft.hard.term} applied {raft.applied_index} "

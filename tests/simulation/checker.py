@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from services.consensus.core import Raft
 from services.consensus.messages import Entry
 
-__all__ = ["Checker", "Violation"]
+__all__ = ["BrokenPromiseError", "Checker"]
 
 
-class Violation(AssertionError):
+class BrokenPromiseError(AssertionError):
     """A promise of raft is broken."""
 
 
@@ -21,8 +21,8 @@ class Checker:
     * a new leader has every entry that was ever applied anywhere (leader completeness);
     * the same entry is applied at an index everywhere (state machine safety), in order and without gaps;
     * what was acknowledged is in the state of whoever may act afterwards (linearizable);
-    * no two have the right to act at one moment, whether their processes live or not: a deadline that was given
-      out stays out;
+    * no two have the right to act at one moment, whether their processes live or not: a deadline that was
+      given out stays out;
     * logs that agree on an entry agree on all before it.
     """
 
@@ -33,36 +33,39 @@ class Checker:
         self.lease: tuple[float, int, str] = (-1.0, 0, "")  # until, term, holder: the newest
 
     def led(self, node: Raft) -> None:
+        """To be told as soon as it is elected."""
         term = node.hard.term
+        if self.leaders.get(term) == node.node_id:
+            return
         known = self.leaders.setdefault(term, node.node_id)
         if known != node.node_id:
-            raise Violation(f"two leaders in term {term}: {known} and {node.node_id}")
+            raise BrokenPromiseError(f"two leaders in term {term}: {known} and {node.node_id}")
         first = node.log.base_index
         for entry in self.applied[first:]:
             if node.log.term_at(entry.index) != entry.term:
-                raise Violation(f"leader {node.node_id} of term {term} lacks the committed {entry}")
+                raise BrokenPromiseError(f"leader {node.node_id} of term {term} lacks the committed {entry}")
 
     def may_act(self, node: Raft, *, at: float, until: float, applied: int) -> None:
         held_until, term, holder = self.lease
         own = node.hard.term
         if (holder, term) != (node.node_id, own):
             if at < held_until:
-                raise Violation(
+                raise BrokenPromiseError(
                     f"{node.node_id} may act in term {own} from {at:.3f}, "
                     f"{holder} in term {term} until {held_until:.3f}"
                 )
             if own <= term:
-                raise Violation(f"{node.node_id} may act in term {own} after term {term}")
+                raise BrokenPromiseError(f"{node.node_id} may act in term {own} after term {term}")
         self.lease = (max(until, held_until), own, node.node_id)
         if self.acknowledged and applied < self.acknowledged[-1].index:
-            raise Violation(f"{node.node_id} acts without the acknowledged {self.acknowledged[-1]}")
+            raise BrokenPromiseError(f"{node.node_id} acts without the acknowledged {self.acknowledged[-1]}")
 
     def apply(self, who: str, entry: Entry, after: int) -> None:
         if entry.index != after + 1:
-            raise Violation(f"{who} applies {entry} after {after}")
+            raise BrokenPromiseError(f"{who} applies {entry} after {after}")
         if entry.index <= len(self.applied):
             if self.applied[entry.index - 1] != entry:
-                raise Violation(f"{who} applies {entry}, others {self.applied[entry.index - 1]}")
+                raise BrokenPromiseError(f"{who} applies {entry}, others {self.applied[entry.index - 1]}")
             return
         self.applied.append(entry)
 
@@ -80,14 +83,16 @@ class Checker:
                     same_term = log.term_at(index) == its_log.term_at(index)
                     same = same_term and log.between(index, index) == its_log.between(index, index)
                     if (agreed or same_term) and not same:
-                        raise Violation(f"the logs of {one} and {other} differ at {index} before an equal entry")
+                        raise BrokenPromiseError(
+                            f"the logs of {one} and {other} differ at {index} before an equal entry"
+                        )
                     agreed = agreed or same
 
     def held_by(self, nodes: Iterable[Raft]) -> None:
         """At the end: everybody has all that was acknowledged."""
         for entry in self.acknowledged:
             if self.applied[entry.index - 1] != entry:
-                raise Violation(f"the acknowledged {entry} was not committed")
+                raise BrokenPromiseError(f"the acknowledged {entry} was not committed")
         for node in nodes:
             if self.acknowledged and node.applied_index < self.acknowledged[-1].index:
-                raise Violation(f"{node.node_id} lacks {self.acknowledged[-1]}")
+                raise BrokenPromiseError(f"{node.node_id} lacks {self.acknowledged[-1]}")

@@ -1,7 +1,8 @@
 """A cluster under a virtual clock: network, disks, clocks and deaths are drawn from one seed.
 
 Everything that a member is told goes through the same three steps as in the real shell: persisted after a
-while, during which it goes on to receive; then sent and applied. A crash comes before or after the transaction.
+while, during which it goes on to receive; then sent and applied. A crash comes before or after the
+transaction.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from random import Random
 from services.consensus.core import Raft
 from services.consensus.messages import Entry, Message
 from services.consensus.state import LEARNER, NotLeadingError, Ready, Role, Timing
-from tests.simulation.checker import Checker, Violation
+from tests.simulation.checker import BrokenPromiseError, Checker
 from tests.simulation.disk import Disk
 
 __all__ = ["Faults", "Member", "World"]
@@ -294,10 +295,11 @@ class World:
 
     def _look(self, member: Member, raft: Raft) -> None:
         if raft.hard.term < member.newest_term:
-            raise Violation(f"{member.name} was in term {member.newest_term} and is in {raft.hard.term}")
+            raise BrokenPromiseError(
+                f"{member.name} was in term {member.newest_term} and is in {raft.hard.term}"
+            )
         if raft.role is Role.LEADER:
-            if self.checker.leaders.get(raft.hard.term) != member.name:
-                self.checker.led(raft)
+            self.checker.led(raft)
             clock = member.clock(self.now)
             held = raft.leadership(clock)
             if held is not None:
