@@ -203,6 +203,10 @@ class Raft:
             raise NotLeadingError
         self._become_follower(self.hard.term)
 
+    def matches(self) -> dict[str, int]:
+        """A leader: up to where each peer is known to have the log."""
+        return {} if self._leading is None else self._leading.matches()
+
     def wake_at(self) -> float:
         """When ``tick`` is due."""
         if self._leading is not None:

@@ -18,7 +18,7 @@ class Checker:
     """Sees everything at once, on the one true clock that no member has.
 
     * one leader in each term, and terms of leaders never fall for who may act;
-    * a new leader has every entry that was ever applied anywhere (leader completeness);
+    * a new leader has every entry of an earlier term that was ever applied anywhere (leader completeness);
     * the same entry is applied at an index everywhere (state machine safety), in order and without gaps;
     * what was acknowledged is in the state of whoever may act afterwards (linearizable);
     * no two have the right to act at one moment, whether their processes live or not: a deadline that was
@@ -42,7 +42,7 @@ class Checker:
             raise BrokenPromiseError(f"two leaders in term {term}: {known} and {node.node_id}")
         first = node.log.base_index
         for entry in self.applied[first:]:
-            if node.log.term_at(entry.index) != entry.term:
+            if entry.term < term and node.log.term_at(entry.index) != entry.term:
                 raise BrokenPromiseError(f"leader {node.node_id} of term {term} lacks the committed {entry}")
 
     def may_act(self, node: Raft, *, at: float, until: float, applied: int) -> None:

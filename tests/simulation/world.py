@@ -245,7 +245,7 @@ class World:
         self._at_life(member, self.now + delay, lambda: self._written(member, ready))
 
     def _die(self, member: Member, life: int) -> None:
-        if member.life == life:
+        if member.life == life and self.faults.crash:  # else all was healed meanwhile
             self.crash(member.name)
 
     def _written(self, member: Member, ready: Ready) -> None:
