@@ -90,7 +90,7 @@ async def serve(order: dict[str, Any]) -> None:
     node = RaftNode(config_of(order), machine)
     await node.start()
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
+    reader = asyncio.StreamReader(limit=16 * 1024 * 1024)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         try:

@@ -28,7 +28,7 @@ class StateMachine(Protocol):
     """
 
     async def apply(self, index: int, command: bytes) -> object:
-        """The result is the proposer's. What it raises is recorded, is the proposer's too, and is not retried."""
+        """The result is the proposer's. So is what it raises, which is recorded and never retried."""
 
     async def snapshot(self) -> bytes:
         """The state, all of it."""

@@ -137,14 +137,14 @@ class Storage:
         if node_id != self._node_id:
             raise StorageError(
                 f"{self._file} belongs to the raft member {node_id}, this is {self._node_id}: two with one's "
-                f"votes could elect two leaders. Give this node its own directory, or its former name; "
+                "votes could elect two leaders. Give this node its own directory, or its former name; "
                 f"or {_TO_REPLACE}"
             )
         error = membership_error(members, self._members)
         if error:
             raise StorageError(
-                f"{self._file} was written with the raft members {', '.join(sorted(members))}: {error}. Change "
-                "fewer members at a time, on every node, and wait for a leader in between"
+                f"{self._file} was written with the raft members {', '.join(sorted(members))}: {error}. "
+                "Change fewer members at a time, on every node, and wait for a leader in between"
             )
 
     def _read_entries(self, connection: sqlite3.Connection) -> list[Entry]:

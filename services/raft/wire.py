@@ -62,13 +62,14 @@ def _flat(value: Any) -> list[Any]:
 
 
 @cache
-def _types(kind: Any) -> tuple[Any, ...]:
+def _types(name: str) -> tuple[Any, ...]:
+    kind = getattr(messages, name)
     hints = typing.get_type_hints(kind)
     return tuple(hints[each.name] for each in fields(kind))
 
 
 def _made(kind: type[Any], values: list[Any]) -> Any:
-    expected = _types(kind)
+    expected = _types(kind.__name__)
     if len(values) != len(expected):
         raise ValueError(f"{kind.__name__} with {len(values)} fields")
     return kind(*(_checked(hint, value) for hint, value in zip(expected, values, strict=True)))

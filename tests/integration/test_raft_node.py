@@ -44,7 +44,7 @@ class Member:
         with (self._folder / f"{self.name}.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tests.raft_process", str(written),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, limit=16 * 1024 * 1024,
             )  # fmt: skip
 
     async def ask(self, *asked: object, seconds: float = 8) -> Any:
