@@ -1,7 +1,7 @@
 """One raft member in a process of its own: ``python -m tests.raft_process FILE``, the file is a JSON `order`.
 
-Takes commands on standard input, one JSON value a line, and answers each with a line of JSON. Its state machine
-is the list of all commands it was given; the command ``poison`` cannot be applied.
+Takes commands on standard input, one JSON value a line, and answers each with a line of JSON. Its state
+machine is the list of all commands; ``poison`` cannot be applied.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ __all__ = ["Applier", "StateMachine"]
 
 _log = structlog.get_logger(__name__)
 _ERRORS_KEPT = 10
+_RESTORE_AGAIN_SECONDS = 1.0
 
 
 class StateMachine(Protocol):
@@ -107,15 +108,27 @@ class Applier:
         core = self._core
         if isinstance(due, Snapshot):
             if due.index > self.at:
-                await self._machine.restore(due.index, due.data)
-                self.at = due.index
-                self._restored(due.index)
+                await self._restore(due)
         else:
             await self._apply(due)
         if core is not None and core is self._core:
             core.applied(self.at)
             await self._compact(core)
         self._wake()
+
+    async def _restore(self, snapshot: Snapshot) -> None:
+        """Nothing can be applied before it is: tried until it is, and until then this member cannot act."""
+        while True:
+            try:
+                await self._machine.restore(snapshot.index, snapshot.data)
+            except Exception as error:
+                self.errors.append(f"restoring the snapshot at {snapshot.index}: {error!r}")
+                _log.exception("a snapshot cannot be restored", index=snapshot.index)
+                await asyncio.sleep(_RESTORE_AGAIN_SECONDS)
+            else:
+                break
+        self.at = snapshot.index
+        self._restored(snapshot.index)
 
     async def _apply(self, entry: Entry) -> None:
         term, future = self._waiting.pop(entry.index, (entry.term, None))

@@ -116,7 +116,9 @@ class RaftNode:
 
     def leadership(self) -> Leadership | None:
         """The right to act as of now; its deadline is on the clock ``boottime``."""
-        return None if self._core is None else self._core.leadership(self._clock())
+        if self._core is None or self._failure is not None:
+            return None
+        return self._core.leadership(self._clock())
 
     @property
     def leader(self) -> str | None:

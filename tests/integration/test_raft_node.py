@@ -1,11 +1,10 @@
-"""Three raft members, each a process of its own on loopback: killed, stopped, cut off, with disks that fail."""
+"""Three raft members, each a process on loopback: killed, stopped, cut off, with disks that fail."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sqlite3
 import statistics
@@ -219,7 +218,7 @@ async def test_a_leader_cut_off_stops_acting_before_another_begins(tmp_path: Pat
         for proxy in proxies:
             proxy.cut()
         cut_off_at_most_until = 0.0
-        with pytest.raises(RuntimeError, match="OutcomeUnknown|NotLeading"):
+        with pytest.raises(RuntimeError, match=r"OutcomeUnknown|NotLeading"):
             await a.ask("propose", "never")
         while held := await a.ask("leadership"):
             cut_off_at_most_until = max(cut_off_at_most_until, held[1])
@@ -246,7 +245,7 @@ async def test_a_handed_over_leadership_arrives(setup: Setup) -> None:
 
 async def test_a_command_that_fails_is_recorded_and_the_next_is_applied(setup: Setup) -> None:
     leader = await setup.leader()
-    with pytest.raises(RuntimeError, match="CommandFailedError.*poison cannot be applied"):
+    with pytest.raises(RuntimeError, match=r"CommandFailedError.*poison cannot be applied"):
         await leader.ask("propose", "poison")
     assert await leader.ask("propose", "good") == 1
     await setup.until(lambda states: all(state["failed_commands"] == 1 for state in states), "state")
@@ -307,7 +306,7 @@ async def test_a_log_that_is_not_there_or_not_right(setup: Setup, state: str) ->
 async def test_a_full_disk_stops_the_member_and_freeing_space_mends_it(setup: Setup) -> None:
     leader = await setup.leader()
     await leader.ask("propose", "before")
-    await leader.ask("file_limit", os.path.getsize(f"{leader.file}-wal"))
+    await leader.ask("file_limit", _size_of_journal(leader.file))
     with pytest.raises(RuntimeError, match="OutcomeUnknownError"):
         await leader.ask("propose", "x" * 100_000)
     state = await leader.ask("state")
@@ -318,6 +317,10 @@ async def test_a_full_disk_stops_the_member_and_freeing_space_mends_it(setup: Se
     await leader.ask("file_limit", None)
     await setup.until(lambda states: not any(one["error"] for one in states), "state")
     await setup.equal()
+
+
+def _size_of_journal(file: Path) -> int:
+    return file.with_name(f"{file.name}-wal").stat().st_size
 
 
 async def test_a_second_process_on_one_log_takes_no_part(setup: Setup, tmp_path: Path) -> None:
