@@ -18,7 +18,7 @@ class Checker:
     """Sees everything at once, on the one true clock that no member has.
 
     * one leader in each term, and terms of leaders never fall for who may act;
-    * a new leader has every entry of an earlier term that was ever applied anywhere (leader completeness);
+    * a new leader has every entry that was committed in an earlier term (leader completeness);
     * the same entry is applied at an index everywhere (state machine safety), in order and without gaps;
     * what was acknowledged is in the state of whoever may act afterwards (linearizable);
     * no two have the right to act at one moment, whether their processes live or not: a deadline that was
@@ -29,6 +29,7 @@ class Checker:
     def __init__(self) -> None:
         self.leaders: dict[int, str] = {}
         self.applied: list[Entry] = []
+        self._committed_in: list[int] = []  # a term: that of who applied it first, or one before
         self.acknowledged: list[Entry] = []
         self.lease: tuple[float, int, str] = (-1.0, 0, "")  # until, term, holder: the newest
 
@@ -41,8 +42,8 @@ class Checker:
         if known != node.node_id:
             raise BrokenPromiseError(f"two leaders in term {term}: {known} and {node.node_id}")
         first = node.log.base_index
-        for entry in self.applied[first:]:
-            if entry.term < term and node.log.term_at(entry.index) != entry.term:
+        for entry, committed_in in zip(self.applied[first:], self._committed_in[first:], strict=True):
+            if committed_in < term and node.log.term_at(entry.index) != entry.term:
                 raise BrokenPromiseError(f"leader {node.node_id} of term {term} lacks the committed {entry}")
 
     def may_act(self, node: Raft, *, at: float, until: float, applied: int) -> None:
@@ -60,7 +61,8 @@ class Checker:
         if self.acknowledged and applied < self.acknowledged[-1].index:
             raise BrokenPromiseError(f"{node.node_id} acts without the acknowledged {self.acknowledged[-1]}")
 
-    def apply(self, who: str, entry: Entry, after: int) -> None:
+    def apply(self, node: Raft, entry: Entry, after: int) -> None:
+        who = node.node_id
         if entry.index != after + 1:
             raise BrokenPromiseError(f"{who} applies {entry} after {after}")
         if entry.index <= len(self.applied):
@@ -68,6 +70,7 @@ class Checker:
                 raise BrokenPromiseError(f"{who} applies {entry}, others {self.applied[entry.index - 1]}")
             return
         self.applied.append(entry)
+        self._committed_in.append(node.hard.term)
 
     def acknowledge(self, entry: Entry) -> None:
         if not self.acknowledged or entry.index > self.acknowledged[-1].index:

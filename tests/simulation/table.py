@@ -73,7 +73,7 @@ class Table:
                 self.state_at[name] = ready.restore.index
                 raft.applied(ready.restore.index)
             for entry in ready.apply:
-                self.checker.apply(name, entry, self.state_at[name])
+                self.checker.apply(raft, entry, self.state_at[name])
                 self.state_at[name] = entry.index
                 raft.applied(entry.index)
                 if self.proposed.get((name, entry.index)) == entry:

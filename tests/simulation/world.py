@@ -266,7 +266,7 @@ class World:
             member.state_at = ready.restore.index
             raft.applied(member.state_at)
         for entry in ready.apply:
-            self.checker.apply(member.name, entry, member.state_at)
+            self.checker.apply(raft, entry, member.state_at)
             member.state_at = entry.index
             raft.applied(entry.index)
             if member.proposed.pop(entry.index, None) == entry:
