@@ -1,0 +1,378 @@
+"""Three raft members, each a process on loopback: killed, stopped, cut off, with disks that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.raft.config import Address, RaftConfig
+from services.raft.errors import RaftConfigurationError
+from services.sandbox.ports import free_port
+from services.topology.keys import InstanceKey
+from tests.proxies import Proxy
+
+SECRET = "a secret of the test, long enough"
+
+
+class Member:
+    """A process; ``ask("state")`` and the like, see ``tests/raft_process.py``."""
+
+    def __init__(self, name: str, order: dict[str, Any], folder: Path) -> None:
+        self.name = name
+        self.order = order
+        self.file = Path(order["file"])
+        self._folder = folder
+        self._asking = asyncio.Lock()
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        written = self._folder / f"{self.name}.json"
+        written.write_text(json.dumps(self.order))
+        with (self._folder / f"{self.name}.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.raft_process", str(written),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, limit=16 * 1024 * 1024,
+            )  # fmt: skip
+
+    async def ask(self, *asked: object, seconds: float = 8) -> Any:
+        """Raises RuntimeError with what the member refused."""
+        process = self.process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        async with self._asking:
+            process.stdin.write(json.dumps(asked).encode() + b"\n")
+            line = await asyncio.wait_for(process.stdout.readline(), seconds)
+        said = json.loads(line)
+        if "error" in said:
+            raise RuntimeError(f"{said['error']}: {said['text']}")
+        return said["ok"]
+
+    def signal(self, which: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(which)
+
+    async def kill(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+            self.process = None
+
+    @property
+    def lives(self) -> bool:
+        return self.process is not None
+
+    def log(self) -> str:
+        return (self._folder / f"{self.name}.log").read_text()
+
+
+class Setup:
+    """Members a, b, c. ``through`` puts another address between two of them."""
+
+    def __init__(self, folder: Path, **more: Any) -> None:
+        self.ports = {name: free_port() for name in "abc"}
+        self.members = {}
+        for name, port in self.ports.items():
+            order = {
+                "node_id": name,
+                "members": {other: ["127.0.0.1", at] for other, at in self.ports.items()},
+                "bind": ["127.0.0.1", port],
+                "file": str(folder / name / "raft.db"),
+                "secret": SECRET,
+                **more,
+            }
+            self.members[name] = Member(name, order, folder)
+
+    async def start(self) -> None:
+        await asyncio.gather(*(member.start() for member in self.members.values()))
+
+    async def leader(self, seconds: float = 10, besides: str = "") -> Member:
+        """Who has the right to act."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for member in self.members.values():
+                if member.lives and member.name not in besides and await member.ask("leadership"):
+                    return member
+            await asyncio.sleep(0.01)
+        raise AssertionError(
+            "nobody may act; " + "".join(member.log()[-600:] for member in self.members.values())
+        )
+
+    def others(self, member: Member) -> list[Member]:
+        return [other for other in self.members.values() if other is not member]
+
+    async def equal(self) -> None:
+        """Until all have the same commands."""
+        await self.until(lambda states: len({json.dumps(state) for state in states}) == 1, "commands")
+
+    async def until(self, holds: Callable[[list[Any]], bool], asked: str, seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            said = [await member.ask(asked) for member in self.members.values() if member.lives]
+            if holds(said):
+                return
+            assert time.monotonic() < deadline, f"{asked}: {said}"
+            await asyncio.sleep(0.03)
+
+    async def stop(self) -> None:
+        for member in self.members.values():
+            if member.process is not None:
+                member.signal(signal.SIGCONT)
+            await member.kill()
+
+
+@pytest.fixture
+async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
+    setup = Setup(tmp_path)
+    await setup.start()
+    try:
+        await setup.leader()
+        await setup.until(lambda states: not any(state["is_learner"] for state in states), "state")
+        yield setup
+    finally:
+        await setup.stop()
+
+
+async def test_a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost(setup: Setup) -> None:
+    """Median of five of at most 1.5 s from SIGKILL to another with the right to act (design, raft)."""
+    took, acknowledged = [], []
+    for number in range(5):
+        leader = await setup.leader()
+        for part in range(5):
+            await leader.ask("propose", f"{number}.{part}")
+            acknowledged.append(f"{number}.{part}")
+        killed_at = time.monotonic()
+        await leader.kill()
+        await setup.leader()
+        took.append(time.monotonic() - killed_at)
+        await leader.start()
+        await setup.until(
+            lambda states: all(state["leader"] and not state["error"] for state in states), "state"
+        )
+    await setup.equal()
+    for member in setup.members.values():
+        assert [command for _, command in await member.ask("commands")] == acknowledged
+    assert statistics.median(took) <= 1.5, took
+
+
+async def test_all_killed_at_once_lose_nothing(setup: Setup) -> None:
+    leader = await setup.leader()
+    for number in range(20):
+        await leader.ask("propose", str(number))
+    for member in setup.members.values():
+        member.signal(signal.SIGKILL)
+    for member in setup.members.values():
+        await member.kill()
+    await setup.start()
+    await setup.leader()
+    await setup.equal()
+    assert [command for _, command in await leader.ask("commands")] == [str(number) for number in range(20)]
+
+
+async def test_a_stopped_leader_may_not_act_when_it_goes_on(setup: Setup) -> None:
+    leader = await setup.leader()
+    term, _, _ = await leader.ask("leadership")
+    leader.signal(signal.SIGSTOP)
+    successor = await setup.leader(besides=leader.name)
+    newer, _, _ = await successor.ask("leadership")
+    assert newer > term
+    leader.signal(signal.SIGCONT)
+    assert await leader.ask("leadership") is None, "its first answer: the clock went on"
+    await setup.until(lambda states: all(state["leader"] == successor.name for state in states), "state")
+
+
+async def test_a_leader_cut_off_stops_acting_before_another_begins(tmp_path: Path) -> None:
+    """All that goes to or from A passes proxies, which then let nothing through."""
+    setup = Setup(tmp_path)
+    async with contextlib.AsyncExitStack() as stack:
+        proxies: list[Proxy] = []
+
+        async def between(sender: str, to: str) -> None:
+            proxy = await stack.enter_async_context(Proxy(InstanceKey("127.0.0.1", setup.ports[to])))
+            setup.members[sender].order["members"][to] = ["127.0.0.1", proxy.key.port]
+            proxies.append(proxy)
+
+        for sender, to in ("ab", "ac", "ba", "ca"):
+            await between(sender, to)
+        await setup.start()
+        stack.push_async_callback(setup.stop)
+        await setup.leader()
+        a = setup.members["a"]
+        for _ in range(20):
+            if (leader := await setup.leader()) is a:
+                break
+            with contextlib.suppress(RuntimeError):
+                await leader.ask("yield", "a")
+        assert await a.ask("leadership")
+        for proxy in proxies:
+            proxy.cut()
+        cut_off_at_most_until = 0.0
+        with pytest.raises(RuntimeError, match=r"OutcomeUnknown|NotLeading"):
+            await a.ask("propose", "never")
+        while held := await a.ask("leadership"):
+            cut_off_at_most_until = max(cut_off_at_most_until, held[1])
+        successor = await setup.leader(besides="a")
+        _, _, now = await successor.ask("leadership")
+        assert now > cut_off_at_most_until
+        await successor.ask("propose", "kept")
+        for proxy in proxies:
+            proxy.mend()
+        await setup.equal()
+        assert [command for _, command in await a.ask("commands")] == ["kept"]
+
+
+async def test_a_handed_over_leadership_arrives(setup: Setup) -> None:
+    leader = await setup.leader()
+    successor = setup.others(leader)[0]
+    await leader.ask("yield", successor.name)
+    assert (await setup.leader()).name == successor.name
+    await successor.ask("step_down")
+    with pytest.raises(RuntimeError, match="NotLeadingError"):
+        await successor.ask("propose", "x")
+    await setup.leader()
+
+
+async def test_a_command_that_fails_is_recorded_and_the_next_is_applied(setup: Setup) -> None:
+    leader = await setup.leader()
+    with pytest.raises(RuntimeError, match=r"CommandFailedError.*poison cannot be applied"):
+        await leader.ask("propose", "poison")
+    assert await leader.ask("propose", "good") == 1
+    await setup.until(lambda states: all(state["failed_commands"] == 1 for state in states), "state")
+    await setup.equal()
+
+
+async def test_a_follower_refuses_and_names_the_leader(setup: Setup) -> None:
+    leader = await setup.leader()
+    with pytest.raises(RuntimeError, match=f"NotLeadingError: the raft leader is {leader.name}"):
+        await setup.others(leader)[0].ask("propose", "x")
+
+
+@pytest.mark.parametrize("state", ["missing", "corrupt", "corrupt vote", "another's"])
+async def test_a_log_that_is_not_there_or_not_right(setup: Setup, state: str) -> None:
+    """Never a vote out of it: missing is a learner, which catches up; else an error with file and mend."""
+    leader = await setup.leader()
+    for number in range(5):
+        await leader.ask("propose", str(number))
+    follower, other = setup.others(leader)
+    await follower.kill()
+    for file in follower.file.parent.glob("raft.db*"):
+        if state == "missing":
+            file.unlink()
+        elif state == "corrupt":
+            file.write_bytes(b"this is no database" * 1000)
+    if state == "corrupt vote":
+        with contextlib.closing(sqlite3.connect(follower.file)) as connection, connection:
+            connection.execute("UPDATE member SET voted_for = 'c', term = term + 7")
+    if state == "another's":
+        await other.kill()
+        with contextlib.closing(sqlite3.connect(other.file)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        await other.start()
+        for file in follower.file.parent.glob("raft.db*"):
+            file.unlink()
+        follower.file.write_bytes(other.file.read_bytes())
+    await follower.start()
+    if state != "missing":
+        said = {
+            "corrupt": "corrupt",
+            "corrupt vote": "checksum of its term",
+            "another's": "belongs to the raft",
+        }
+        await setup.until(lambda states: any(said[state] in one["error"] for one in states), "state")
+        error = (await follower.ask("state"))["error"]
+        assert str(follower.file) in error
+        assert "move the file" in error
+        for file in follower.file.parent.glob("raft.db*"):
+            file.unlink()  # the mend; it goes on by itself
+    await setup.until(
+        lambda states: not any(one["is_learner"] or one["error"] for one in states), "state", seconds=15
+    )
+    await setup.equal()
+    await (await setup.leader()).kill()
+    await setup.leader()  # the vote of who lost its disk is needed, and there
+
+
+async def test_a_full_disk_stops_the_member_and_freeing_space_mends_it(setup: Setup) -> None:
+    leader = await setup.leader()
+    await leader.ask("propose", "before")
+    await leader.ask("file_limit", _size_of_journal(leader.file))
+    with pytest.raises(RuntimeError, match="OutcomeUnknownError"):
+        await leader.ask("propose", "x" * 100_000)
+    state = await leader.ask("state")
+    assert str(leader.file) in state["error"]
+    assert await leader.ask("leadership") is None
+    successor = await setup.leader(besides=leader.name)
+    await successor.ask("propose", "after")
+    await leader.ask("file_limit", None)
+    await setup.until(lambda states: not any(one["error"] for one in states), "state")
+    await setup.equal()
+
+
+def _size_of_journal(file: Path) -> int:
+    return file.with_name(f"{file.name}-wal").stat().st_size
+
+
+async def test_a_second_process_on_one_log_takes_no_part(setup: Setup, tmp_path: Path) -> None:
+    first = setup.members["a"]
+    order = {**first.order, "bind": ["127.0.0.1", free_port()]}
+    second = Member("second", order, tmp_path)
+    await second.start()
+    try:
+        deadline = time.monotonic() + 5
+        while "another process" not in (await second.ask("state"))["error"]:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+    finally:
+        await second.kill()
+
+
+async def test_a_wrong_secret_is_not_let_in(setup: Setup) -> None:
+    leader = await setup.leader()
+    follower = setup.others(leader)[0]
+    await follower.kill()
+    follower.order["secret"] = "another secret, long enough too"
+    await follower.start()
+    deadline = time.monotonic() + 8
+    while not all("another secret" in peer["error"] for peer in await follower.ask("peers")):
+        assert time.monotonic() < deadline, await follower.ask("peers")
+        await asyncio.sleep(0.05)
+    assert not any(peer["heard"] for peer in await follower.ask("peers"))
+    assert (await setup.leader()).name == leader.name, "it disturbs nobody"
+    assert "another secret" in leader.log()
+    assert SECRET not in leader.log()
+
+
+async def test_who_is_far_behind_gets_a_snapshot_in_parts(tmp_path: Path) -> None:
+    """4 MB of state, more than one frame may have; heartbeats go on meanwhile: the leader stays."""
+    setup = Setup(tmp_path, snapshot_every=20, keep_entries=2)
+    await setup.start()
+    try:
+        leader = await setup.leader()
+        await setup.until(lambda states: not any(state["is_learner"] for state in states), "state")
+        late = setup.others(leader)[0]
+        await late.kill()
+        for number in range(45):
+            await leader.ask("propose", f"{number}" + "x" * 100_000)
+        await late.start()
+        await setup.until(lambda states: len({state["applied_index"] for state in states}) == 1, "state")
+        assert await late.ask("restored") >= 40
+        assert (await setup.leader()).name == leader.name
+    finally:
+        await setup.stop()
+
+
+def test_without_a_secret_or_tls_nothing_beyond_loopback(tmp_path: Path) -> None:
+    members = {"a": Address("a.example", 1), "b": Address("b.example", 1)}
+    with pytest.raises(RaftConfigurationError, match="without TLS files or a secret"):
+        RaftConfig(node_id="a", members=members, bind=Address("0.0.0.0", 1), file=tmp_path / "raft.db")

@@ -1,0 +1,1 @@
+"""Whole clusters of pure code under a virtual clock and a seed."""
