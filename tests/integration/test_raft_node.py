@@ -23,6 +23,8 @@ from services.sandbox.ports import free_port
 from services.topology.keys import InstanceKey
 from tests.proxies import Proxy
 
+pytestmark = pytest.mark.alone  # elections have their times
+
 SECRET = "a secret of the test, long enough"
 
 

@@ -209,7 +209,7 @@ async def test_rule_1_a_transaction_that_the_master_could_not_send_to_its_end_is
 
 
 async def test_a_replica_is_detached_at_its_place(world: World) -> None:
-    """Removing the two characters, and naming the place that it kept, attaches it again: nothing is missing."""
+    """Removing the two characters, and naming the place that it kept, attaches it again."""
     replica = world.replicas[0]
     world.write(2)
     end = _ends_at(world.master)
