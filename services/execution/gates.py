@@ -191,7 +191,7 @@ class Gates:
 
 _REFUSED_FOR = (
     "key", "last_check_outcome", "master_key", "executed", "retrieved_gtid_set", "gtid_purged",
-    "gtid_io_pos", "read_coordinates",
+    "gtid_io_pos", "read_coordinates", "receiver_state",
     "server_uuid", "version", "binlog_format", "log_bin_enabled", "log_replica_updates_enabled",
     "has_replication_filters", "sql_delay_seconds", "applier_state", "last_sql_errno", "promotion_rule",
     "data_center", "region", "semi_sync_replica_enabled", "semi_sync_master_clients",

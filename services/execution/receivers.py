@@ -8,6 +8,10 @@ the binary log (tests/integration/test_hung_master.py shows it). So having issue
 promotion; its return is awaited before the replica is changed in any other way (design, "When a master is
 dead").
 
+On MariaDB a connected receiver that acknowledges has its source kill the dump thread before it ends, over a
+connection of its own: where the source hangs that takes ``rpl_semi_sync_slave_kill_conn_timeout``, 5 s by
+default, in which nothing tells that it has stopped reading.
+
 The STOP runs in a session beside the one that holds the locks, so that this one can see how it goes.
 """
 
@@ -26,6 +30,7 @@ from services.planning.plan import Step
 __all__ = ["issue_stop"]
 
 _AT_ONCE_SECONDS = 0.05
+_MARIADB_SECONDS = 8.0
 
 
 async def issue_stop(step: Step, env: Environment) -> None:
@@ -34,7 +39,7 @@ async def issue_stop(step: Step, env: Environment) -> None:
     ``Sessions.stopped`` awaits the rest. Raises StepFailedError, or as acting does.
     """
     session = await env.sessions.on(step.instance)
-    deadline = time.monotonic() + env.timing.statement
+    deadline = time.monotonic() + (_MARIADB_SECONDS if session.dialect.mariadb else env.timing.statement)
     stopping = env.sessions.stop_beside(session, step=str(step.number), timeout=env.timing.stop)
     while True:
         await asyncio.wait({stopping}, timeout=_AT_ONCE_SECONDS)
