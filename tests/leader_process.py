@@ -18,7 +18,7 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -194,8 +194,8 @@ def end_at(order: Order, store: Store) -> None:
         )
     elif what == "statement":
 
-        def is_first_such(_session: ActingSession, sql: str, *_: Any) -> bool:
-            return which in sql and next(numbers) == 1
+        def is_first_such(_session: ActingSession, statements: Sequence[str], *_: Any, **__: Any) -> bool:
+            return any(which in sql for sql in statements) and next(numbers) == 1
 
         ActingSession._guarded = around(ActingSession._guarded, is_first_such)  # type: ignore[method-assign]
 

@@ -203,7 +203,8 @@ class World:
 
     @staticmethod
     def has_table(server: MySQLServer) -> bool:
-        return bool(server.query("SHOW TABLES FROM app LIKE 't'"))
+        known = "SELECT 1 FROM information_schema.tables WHERE table_schema = 'app' AND table_name = 't'"
+        return bool(server.query(known))
 
     def write(self, *rows: int) -> None:
         """Returns when the master has acknowledged all."""

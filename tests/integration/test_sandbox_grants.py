@@ -17,7 +17,7 @@ from services.sandbox.accounts import Account
 from services.sandbox.flavours import FLAVOURS, MARIADB, MYSQL
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import MySQLTopology, TopologySpec
-from tests.servers import Stage, connect
+from tests.servers import Stage, connect, wait_until
 
 # what a server answers to who lacks a privilege
 _ACCESS_DENIED = 1227
@@ -64,7 +64,8 @@ def _logs_in_to_a_full_server(topology: MySQLTopology, server: MySQLServer) -> N
         try:
             while (session := _one_more(server, topology.accounts.application)) is not None:
                 filling.enter_context(session)
-            connect(server, topology.accounts.orchestray).close()
+            # The one that was refused is counted until it has gone.
+            wait_until(lambda: _one_more(server, topology.accounts.orchestray)).close()
         finally:
             cursor.execute("SET GLOBAL max_connections = @before")
 
