@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -17,7 +18,7 @@ from services.sandbox.accounts import Account
 from services.sandbox.flavours import FLAVOURS, MARIADB, MYSQL
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import MySQLTopology, TopologySpec
-from tests.servers import Stage, connect, wait_until
+from tests.servers import Stage, connect
 
 # what a server answers to who lacks a privilege
 _ACCESS_DENIED = 1227
@@ -64,10 +65,17 @@ def _logs_in_to_a_full_server(topology: MySQLTopology, server: MySQLServer) -> N
         try:
             while (session := _one_more(server, topology.accounts.application)) is not None:
                 filling.enter_context(session)
-            # The one that was refused is counted until it has gone.
-            wait_until(lambda: _one_more(server, topology.accounts.orchestray)).close()
+            _admitted(server, topology.accounts.orchestray).close()
         finally:
             cursor.execute("SET GLOBAL max_connections = @before")
+
+
+def _admitted(server: MySQLServer, account: Account) -> Connection[DictCursor]:
+    """Whoever was refused before is counted until it has gone."""
+    deadline = time.monotonic() + 2
+    while (session := _one_more(server, account)) is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return session or connect(server, account)
 
 
 def _one_more(server: MySQLServer, account: Account) -> Connection[DictCursor] | None:
