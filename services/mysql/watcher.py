@@ -124,10 +124,11 @@ class Watcher:
                 # A defect of ours must not end the watching of a server, nor pass for its death.
                 _log.exception("check failed", instance=str(self.key))
                 observation = self._failed(CheckOutcome.UNKNOWN, f"internal error: {error}", time.monotonic())
-            if not (self._burst and self._tells_nothing_new(observation)):
-                self._emit(observation)
             if _is_conclusive(observation):
                 self._burst = []
+            # The last look is always told: somebody may wait for it, and ask again before the next poll.
+            if not (self._burst and self._tells_nothing_new(observation)):
+                self._emit(observation)
             if observation.outcome is CheckOutcome.OK:
                 self._failures = 0
             else:
