@@ -28,20 +28,22 @@ async def detach(step: Step, env: Environment) -> None:
         return
     host, number = f"'//{quoted_host(step.source.hostname)[1:]}", str(step.number)
     by_gtid = session.dialect.change_source_to(host, step.source.port, auto_position=False)
-    if str(channel.get("Auto_Position", 0)) == "1":
-        await session.act(session.dialect.stop_receiver, step=number, timeout=env.timing.stop)
+    has_auto_position = str(channel.get("Auto_Position", 0)) == "1"
+    if not has_auto_position:
+        _refuse_if_torn(step, channel)
+    await session.act(session.dialect.stop_receiver, step=number, timeout=env.timing.stop)
+    if has_auto_position:
         await session.act(by_gtid, session.dialect.start_receiver, step=number)
         return
-    _refuse_if_torn(step, channel)
-    await session.act(session.dialect.stop_replica, step=number, timeout=env.timing.stop)
-    stopped = await channel_of(session) or channel
+    channel = await channel_of(session) or channel
     try:
-        _refuse_if_torn(step, stopped)
+        _refuse_if_torn(step, channel)  # it may have received something meanwhile
     except StepFailedError:
-        await session.act(session.dialect.start_replica, step=number)
+        await session.act(session.dialect.start_receiver, step=number)
         raise
-    uses_gtid = stopped.get("Using_Gtid", "No") != "No"
-    change = by_gtid if uses_gtid else _at_its_place(step, session, host, stopped)
+    await session.act(session.dialect.stop_replica, step=number, timeout=env.timing.stop)
+    uses_gtid = channel.get("Using_Gtid", "No") != "No"
+    change = by_gtid if uses_gtid else _at_its_place(step, session, host, channel)
     await session.act(change, session.dialect.start_replica, step=number)
 
 
