@@ -393,6 +393,7 @@ class Coordinator:
         facts = await hooks.facts_after(result) if hooks is not None else None
         if facts is not None:
             await self._hooks.intend(recovery, facts, mandate.term)
+        await journal.keep()  # who sees the recovery ended finds all its steps
         await self._store.recoveries.resolve(
             recovery.uid,
             outcome,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -17,7 +16,7 @@ __all__ = ["StoreJournal", "say_after_the_end"]
 
 _WAITING_LINES = 1000
 _GATHER_SECONDS = 0.25
-_CLOSE_SECONDS = 5.0
+_KEEP_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -40,43 +39,49 @@ def say_after_the_end(store: Store, uid: str) -> Callable[[str], Awaitable[None]
 
 
 class StoreJournal:
-    """Intents and outcomes are written before anything goes on; lines for people follow behind."""
+    """Intents and outcomes are written before anything goes on; lines for people follow behind, in order."""
 
     def __init__(self, store: Store, uid: str) -> None:
         self._store = store
         self._uid = uid
-        self._lines: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(_WAITING_LINES)
-        self._closing = asyncio.Event()
-        self._writer = asyncio.ensure_future(self._write_lines())
+        self._lines: list[tuple[str, str]] = []
+        self._writing = asyncio.Lock()
+        self._later: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def write(self, entries: Sequence[JournalEntry]) -> None:
         await self._store.journal.write(*entries)
 
     async def say(self, message: str) -> None:
-        if self._closing.is_set():  # a hook that ends after the recovery
+        if self._closed:  # a hook that ends after the recovery
             await say_after_the_end(self._store, self._uid)(message)
             return
         _log.info("recovery", uid=self._uid[:24], step=message)
-        with contextlib.suppress(asyncio.QueueFull):
-            self._lines.put_nowait((utc_now(), message))
+        if len(self._lines) < _WAITING_LINES:
+            self._lines.append((utc_now(), message))
+        if self._later is None or self._later.done():
+            self._later = asyncio.ensure_future(self._keep_later())
+
+    async def _keep_later(self) -> None:
+        # What is urgent goes to the store meanwhile: lines are gathered, and written together.
+        await asyncio.sleep(_GATHER_SECONDS)
+        while self._lines:
+            await self._write_lines()
 
     async def _write_lines(self) -> None:
-        ended = False
-        while not ended:
-            waiting = [await self._lines.get()]
-            # What is urgent goes to the store meanwhile: lines are gathered, and written together.
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), _GATHER_SECONDS)
-            while not self._lines.empty():
-                waiting.append(self._lines.get_nowait())
-            ended = None in waiting
-            lines = [line for line in waiting if line is not None]
+        async with self._writing:
+            lines, self._lines = self._lines, []
             await _add_lines(self._store, self._uid, lines)
 
+    async def keep(self) -> None:
+        """Write what was said, for a bounded time; what is late follows by itself."""
+        self._keeping = asyncio.ensure_future(self._write_lines())
+        await asyncio.wait({self._keeping}, timeout=_KEEP_SECONDS)
+
     async def close(self) -> None:
-        """Wait until what was said is kept, for a bounded time."""
-        self._closing.set()
-        with contextlib.suppress(asyncio.QueueFull):
-            self._lines.put_nowait(None)
-        await asyncio.wait({self._writer}, timeout=_CLOSE_SECONDS)
-        self._writer.cancel()
+        """``keep``, and whatever is said from now on is written at once."""
+        self._closed = True
+        await self.keep()
+        if self._later is not None and not self._writing.locked():
+            self._later.cancel()
