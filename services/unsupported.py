@@ -11,8 +11,11 @@ def refuse_unsupported(settings: Settings) -> None:
     """Raises ConfigurationError with what to set instead."""
     checks = (
         (
-            not settings.uses_sqlite,
-            f'BackendDB: "{settings.BackendDB}" is not supported yet; set "sqlite", and SQLite3DataFile',
+            not settings.uses_sqlite and not settings.MySQLOrchestratorHost,
+            (
+                f'BackendDB: is "{settings.BackendDB}", but MySQLOrchestratorHost is empty; give host, '
+                'database and account (MySQLOrchestrator…), or set BackendDB "sqlite" and SQLite3DataFile'
+            ),
         ),
         (settings.RaftEnabled, "RaftEnabled: raft is not supported yet; set it to false"),
         (

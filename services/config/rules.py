@@ -18,6 +18,11 @@ __all__ = ["RULES", "Rule", "adjusted", "remarks"]
 
 _PSEUDO_GTID_PATTERN = "drop view if exists `_pseudo_gtid_`"
 _CONSUL_BATCH = (5, 64)
+_BACKEND_PARTS = {
+    "MySQLOrchestratorHost": "host of the backend's server",
+    "MySQLOrchestratorDatabase": "name of a database for orchestray alone",
+    "MySQLOrchestratorUser": "account that may do everything in that database",
+}
 _HOOKS_TO_COME = (
     "PostIntermediateMasterFailoverProcesses",
     "PreGracefulTakeoverProcesses",
@@ -76,6 +81,24 @@ def _sqlite_file(s: Settings) -> str | None:
     return None
 
 
+def _mysql_backend(s: Settings) -> str | None:
+    needed = ("MySQLOrchestratorHost", "MySQLOrchestratorDatabase", "MySQLOrchestratorUser")
+    missing = [name for name in needed if not getattr(s, name)]
+    if s.uses_sqlite or not missing or not (s.MySQLOrchestratorHost or s.MySQLOrchestratorDatabase):
+        return None  # without both, no backend is configured, which whoever needs one says
+    what = _BACKEND_PARTS[missing[0]]
+    return f"{missing[0]}: is empty, while BackendDB is {shown(s.BackendDB)}; give the {what}"
+
+
+def _backend_certificate(s: Settings) -> str | None:
+    pair = ("MySQLOrchestratorSSLCertFile", "MySQLOrchestratorSSLPrivateKeyFile")
+    given = [name for name in pair if getattr(s, name)]
+    if s.uses_sqlite or not s.MySQLOrchestratorUseMutualTLS or len(given) != 1:
+        return None
+    (missing,) = set(pair) - set(given)
+    return f"{missing}: is empty, while {given[0]} is set; give the file that belongs to it"
+
+
 def _raft_directory(s: Settings) -> str | None:
     if s.RaftEnabled and not s.RaftDataDir:
         return "RaftDataDir: is empty, while RaftEnabled is true; give the path of a directory"
@@ -121,6 +144,19 @@ RULES = (
     ),
     Rule(("FailMasterPromotionOnLagMinutes", "ReplicationLagQuery", "SlaveLagQuery"), _lag_limit),
     Rule(("SQLite3DataFile", "BackendDB"), _sqlite_file),
+    Rule(
+        ("MySQLOrchestratorHost", "MySQLOrchestratorDatabase", "MySQLOrchestratorUser", "BackendDB"),
+        _mysql_backend,
+    ),
+    Rule(
+        (
+            "MySQLOrchestratorSSLCertFile",
+            "MySQLOrchestratorSSLPrivateKeyFile",
+            "MySQLOrchestratorUseMutualTLS",
+            "BackendDB",
+        ),
+        _backend_certificate,
+    ),
     Rule(("RaftDataDir", "RaftEnabled"), _raft_directory),
     Rule(("RaftBind", "RaftEnabled"), _raft_address),
     Rule(("DeadInstancePollSecondsMax", "InstancePollSeconds"), _dead_poll),
@@ -203,6 +239,7 @@ def remarks(s: Settings, given: Collection[str]) -> Iterator[tuple[str, str]]:
         if new in given and not getattr(s, new) and getattr(s, old):
             yield new, f"false has no effect while {old} is true; set {old} to false"
     yield from _promotion_remarks(s)
+    yield from _backend_remarks(s)
     low, high = _CONSUL_BATCH
     if not low <= s.ConsulMaxKVsPerTransaction <= high:
         yield "ConsulMaxKVsPerTransaction", f"{s.ConsulMaxKVsPerTransaction} is brought into {low} to {high}"
@@ -220,6 +257,23 @@ def remarks(s: Settings, given: Collection[str]) -> Iterator[tuple[str, str]]:
         if asked:
             yield key, "has no effect: orchestray does not support this; remove it"
     yield from _hook_remarks(s)
+
+
+def _backend_remarks(s: Settings) -> Iterator[tuple[str, str]]:
+    if s.uses_sqlite:
+        return
+    if s.MySQLOrchestratorSSLCAFile and not s.MySQLOrchestratorUseMutualTLS:
+        yield (
+            "MySQLOrchestratorSSLCAFile",
+            "has no effect while MySQLOrchestratorUseMutualTLS is false; set that true",
+        )
+    if s.MySQLOrchestratorUseMutualTLS and not (
+        s.MySQLOrchestratorSSLCAFile or s.MySQLOrchestratorSSLSkipVerify
+    ):
+        yield (
+            "MySQLOrchestratorUseMutualTLS",
+            "is true without MySQLOrchestratorSSLCAFile: nobody checks the backend's certificate; give it",
+        )
 
 
 def _hook_remarks(s: Settings) -> Iterator[tuple[str, str]]:

@@ -36,6 +36,20 @@ VIOLATIONS: tuple[tuple[dict[str, object], str], ...] = (
         'SQLite3DataFile: is empty, while BackendDB is "sqlite"; give the path of a file',
     ),
     (
+        {"MySQLOrchestratorHost": "db", "MySQLOrchestratorUser": "orc"},
+        'MySQLOrchestratorDatabase: is empty, while BackendDB is "mysql"; give the name of a database for '
+        "orchestray alone",
+    ),
+    (
+        {"BackendDB": "mysql", "MySQLOrchestratorDatabase": "orc", "MySQLOrchestratorUser": "orc"},
+        'MySQLOrchestratorHost: is empty, while BackendDB is "mysql"; give the host of the backend\'s server',
+    ),
+    (
+        {"MySQLOrchestratorUseMutualTLS": True, "MySQLOrchestratorSSLCertFile": "/c.pem"},
+        "MySQLOrchestratorSSLPrivateKeyFile: is empty, while MySQLOrchestratorSSLCertFile is set; give the "
+        "file that belongs to it",
+    ),
+    (
         {"RaftEnabled": True},
         "RaftDataDir: is empty, while RaftEnabled is true; give the path of a directory",
     ),
@@ -64,6 +78,8 @@ SOUND: tuple[dict[str, object], ...] = (
     {"FailMasterPromotionOnLagMinutes": 3, "SlaveLagQuery": "select 1"},
     {"PostponeReplicaRecoveryOnLagMinutes": 3, "PostponeSlaveRecoveryOnLagMinutes": 3},
     {"BackendDB": "sqlite3", "SQLite3DataFile": "/o.db"},
+    {"MySQLOrchestratorHost": "db", "MySQLOrchestratorUser": "orc", "MySQLOrchestratorDatabase": "orc"},
+    {"BackendDB": "sqlite", "SQLite3DataFile": "/o.db", "MySQLOrchestratorHost": "left over"},
     {"RaftEnabled": True, "RaftDataDir": "/r"},
     {"InstancePollSeconds": 300},
     {"LeaseMilliseconds": 2000},
