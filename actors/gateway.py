@@ -40,6 +40,7 @@ from services.node_view import (
     NotLeaderError,
     UnavailableError,
 )
+from services.store.backend import backend_of
 from services.store.recoveries import RecoveryFilter
 from services.store.store import Store
 from services.store.times import utc_now
@@ -170,7 +171,7 @@ class GatewayNode:
             hostname=self._spec.hostname,
             token=self._spec.token,
             app_version=VERSION,
-            db_backend=self.settings.SQLite3DataFile,
+            db_backend=backend_of(self.settings).endpoint,
             first_seen_active=self._began,
             last_seen_active=utc_now(),
         )
@@ -183,7 +184,7 @@ class GatewayNode:
             hostname=self._spec.hostname,
             token=self._spec.token,
             app_version=VERSION,
-            db_backend=self.settings.SQLite3DataFile,
+            db_backend=backend_of(self.settings).endpoint,
             is_leader=is_leader,
             active_node=active,
             available_nodes=(me,),
@@ -291,7 +292,7 @@ class Gateway:
         with listening:
             # Topology has prepared the store by the time that it gives a snapshot.
             snapshot = await self._first_snapshot()
-            store = await Store.open(settings.SQLite3DataFile, read_only=True)
+            store = await Store.open(backend_of(settings), read_only=True)
             node = GatewayNode(self._spec, configuration, store)
             node.accept(snapshot)
             self._node = node

@@ -38,6 +38,7 @@ from services.node_view import (
     UnavailableError,
 )
 from services.policies import login
+from services.store.backend import backend_of
 from services.store.errors import StoreError
 from services.store.recoveries import RecoveryFilter
 from services.store.rehearsal import rehearse
@@ -106,7 +107,7 @@ class LeaderActor:
     async def _start(self) -> None:
         await self._lock.acquire()
         self._configuration = Configuration(self._spec)
-        store = await Store.open(self._configuration.settings.SQLite3DataFile)
+        store = await Store.open(backend_of(self._configuration.settings))
         try:
             await self._take_seat(store, self._configuration.settings)
         except BaseException:

@@ -19,6 +19,7 @@ from actors.topology import TopologyActor
 from services.config import load
 from services.election.process_lock import holder_of
 from services.node_view import NodeError
+from services.store.backend import Backend, backend_of
 from services.store.errors import StoreError
 from services.store.store import Store
 from services.unsupported import refuse_unsupported
@@ -67,14 +68,14 @@ async def up(config_files: tuple[str, ...], *, strict: bool = False) -> None:
     refuse_unsupported(settings)
     spec = NodeSpec.make(settings.node_directory(), strict)
     if not set(_SINGLETONS) & set(await names_in_use()):
-        await _prepare(spec, files, settings.SQLite3DataFile)
+        await _prepare(spec, files, backend_of(settings))
     await create(TopologyActor, head_options(TOPOLOGY), spec)
     await create(LeaderActor, head_options(LEADER), spec)
     await create(Gateway, {**head_options(GATEWAY), "max_concurrency": 1000}, spec)
     await _await_ready()
 
 
-async def _prepare(spec: NodeSpec, files: tuple[Path, ...], data_file: str) -> None:
+async def _prepare(spec: NodeSpec, files: tuple[Path, ...], backend: Backend) -> None:
     """What can be found out before an actor is started, is said at once."""
     await _await_predecessor(spec.folder)
     try:
@@ -84,7 +85,7 @@ async def _prepare(spec: NodeSpec, files: tuple[Path, ...], data_file: str) -> N
         said = f"the node's directory {spec.folder} cannot be used: {error.strerror} (NodeDirectory)"
         raise NodeNotReadyError(said) from None
     try:
-        await (await Store.open(data_file)).close()
+        await (await Store.open(backend)).close()
     except StoreError as error:
         raise NodeNotReadyError(str(error)) from None
 

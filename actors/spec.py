@@ -40,7 +40,7 @@ class NodeSpec:
     directory: str  # the node's, absolute
     working_directory: str  # what relative paths of the configuration count from
     strict: bool = False
-    node_id: str = ""  # of the election: the host and the node's directory
+    node_id: str = ""  # of the election: the host, the node's directory, and this boot of the host
     token: str = ""  # of this start of the node, 64 hex digits
     hostname: str = ""
 
@@ -52,7 +52,7 @@ class NodeSpec:
             directory=str(directory.absolute()),
             working_directory=str(Path.cwd()),
             strict=strict,
-            node_id=f"{hostname}:{directory.absolute()}",
+            node_id=f"{hostname}:{directory.absolute()}:{_boot_id()}",
             token=secrets.token_hex(32),
             hostname=hostname,
         )
@@ -117,6 +117,15 @@ class Configuration:
         kept = needs_restart(changed_keys(self._started, loaded.settings))
         settings = replace(loaded.settings, **{name: getattr(self._started, name) for name in kept})
         return replace(loaded, settings=settings)
+
+
+def _boot_id() -> str:
+    """So that hosts with one name (clones, on a backend that they share) are two: only a process of the same
+    host may take a lease for its own node's."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        return ""
 
 
 def _copy(files: list[Path], target: Path, strict: bool) -> None:

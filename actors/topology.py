@@ -46,6 +46,7 @@ from services.node_view import (
 from services.policies import login, registry_policy, watch_policy
 from services.registry.durable import Durable
 from services.registry.registry import Changes, Registry
+from services.store.backend import backend_of
 from services.store.errors import StoreError
 from services.store.store import Store
 from services.store.times import utc_now
@@ -104,7 +105,7 @@ class TopologyActor:
         self._configuration = Configuration(self._spec)
         settings = self._configuration.settings
         registry = Registry(registry_policy(settings, self._spec.hostname, self._spec.token))
-        store = await Store.open(settings.SQLite3DataFile)
+        store = await Store.open(backend_of(settings))
         durable = Durable(store, registry, self._event)
         try:
             await durable.load()

@@ -3,11 +3,13 @@
 StoreError
 ├── StoreUnusableError         somebody has to mend it first; the text says what and how
 │   ├── StorePathError         no such file, a directory, no permission, no WAL there
+│   ├── StoreAccessError       a MySQL backend refuses the account, or lacks the database
 │   ├── StoreCorruptError      not a database, or a damaged one
 │   └── StoreSchemaError       of a newer or an unknown program, or not made ready yet
 ├── StoreUnavailableError      not now; a later try may succeed
 │   ├── StoreFullError         the disk is full
-│   ├── StoreBusyError         another process holds it
+│   ├── StoreBusyError         another process holds it, or wrote first
+│   ├── StoreReadOnlyError     a MySQL backend that takes no writes now
 │   └── StoreTimeoutError      no answer in time: whether it happened is not known
 └── StoreRefusedError          the store works; this change is not allowed
     ├── ClusterBusyError       a recovery of the cluster runs
@@ -27,11 +29,13 @@ __all__ = [
     "ClusterBusyError",
     "MasterChangedError",
     "StaleTermError",
+    "StoreAccessError",
     "StoreBusyError",
     "StoreCorruptError",
     "StoreError",
     "StoreFullError",
     "StorePathError",
+    "StoreReadOnlyError",
     "StoreRefusedError",
     "StoreSchemaError",
     "StoreTimeoutError",
@@ -43,7 +47,7 @@ __all__ = [
 
 
 class StoreError(Exception):
-    """Base of all; the text names the file and, where there is one, the mend."""
+    """Base of all; the text names the file or backend and, where there is one, the mend."""
 
 
 class StoreUnusableError(StoreError):
@@ -52,6 +56,10 @@ class StoreUnusableError(StoreError):
 
 class StorePathError(StoreUnusableError):
     """The file cannot be opened where it is."""
+
+
+class StoreAccessError(StoreUnusableError):
+    """The backend does not let the account in, or not into the database."""
 
 
 class StoreCorruptError(StoreUnusableError):
@@ -71,7 +79,11 @@ class StoreFullError(StoreUnavailableError):
 
 
 class StoreBusyError(StoreUnavailableError):
-    """Another process held the file for too long. Nothing was written."""
+    """Another process held the store for too long, or wrote first. Nothing was written."""
+
+
+class StoreReadOnlyError(StoreUnavailableError):
+    """The backend is read-only at the moment. Nothing was written."""
 
 
 class StoreTimeoutError(StoreUnavailableError):

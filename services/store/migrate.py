@@ -1,4 +1,4 @@
-"""Makes a file ready: creates it, brings its schema up to date, refuses what it must not touch.
+"""Makes a SQLite file ready: creates it, brings its schema up to date, refuses what it must not touch.
 
 Blocking, for a thread. Several processes may do it to one file at once: the first holds the file
 exclusively while it migrates, in one transaction; the others wait and find the work done.
@@ -15,7 +15,6 @@ from threading import Lock
 from sqlalchemy import Connection, NullPool, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from services.store.engine import BUSY_LIMIT_SECONDS, sqlite_url
 from services.store.errors import (
     StoreBusyError,
     StoreError,
@@ -25,15 +24,24 @@ from services.store.errors import (
     from_sqlite,
 )
 from services.store.schema import SCHEMA_VERSION, VERSION_TABLE
+from services.store.sqlite import BUSY_LIMIT_SECONDS, sqlite_url
 
-__all__ = ["MIGRATIONS", "OPEN_LIMIT_SECONDS", "prepare", "verify"]
+__all__ = [
+    "MIGRATIONS",
+    "OPEN_LIMIT_SECONDS",
+    "ORCHESTRATORS_TABLE",
+    "prepare",
+    "run_migrations",
+    "verify",
+    "version_in",
+]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 OPEN_LIMIT_SECONDS = 10.0
 _RETRY_SECONDS = 0.05
 
 # orchestrator's own file may become ours too: none of our tables bears the name of one of its
-_ORCHESTRATORS_TABLE = "database_instance"
+ORCHESTRATORS_TABLE = "database_instance"
 
 _alembic = Lock()  # it keeps the migration under way in a global
 
@@ -106,7 +114,7 @@ def _upgrade(connection: Connection, path: Path) -> None:
         )
     connection.exec_driver_sql("BEGIN EXCLUSIVE")
     if _version(connection, path) != SCHEMA_VERSION:  # nobody did it meanwhile
-        _run_migrations(connection)
+        run_migrations(connection)
     connection.commit()
 
 
@@ -123,22 +131,28 @@ def _version(connection: Connection, path: Path) -> str:
     """The schema of the file, empty if it has none yet. StoreSchemaError if it is not for us."""
     tables = set(inspect(connection).get_table_names())
     if VERSION_TABLE not in tables:
-        if tables and _ORCHESTRATORS_TABLE not in tables:
+        if tables and ORCHESTRATORS_TABLE not in tables:
             raise StoreSchemaError(
                 f"the file {path} belongs to another program (it has a table {min(tables)}): name another "
                 "file for the store"
             )
         return ""
+    return version_in(connection, str(path))
+
+
+def version_in(connection: Connection, name: str) -> str:
+    """What the store ``name`` says of its schema. StoreSchemaError if that is newer than this program."""
     version = str(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() or "")  # noqa: S608
-    if not version.isdigit() or int(version) > int(SCHEMA_VERSION):
+    if version and (not version.isdigit() or int(version) > int(SCHEMA_VERSION)):
         raise StoreSchemaError(
-            f"the store {path} was written by a newer version (schema {version}, this program knows up to "
+            f"the store {name} was written by a newer version (schema {version}, this program knows up to "
             f"{SCHEMA_VERSION}): run that version, or put back the copy made before the upgrade"
         )
     return version
 
 
-def _run_migrations(connection: Connection) -> None:
+def run_migrations(connection: Connection) -> None:
+    """All that are missing."""
     from alembic import command  # 0.1 s, and seldom needed
     from alembic.config import Config
 

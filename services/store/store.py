@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
 from services.store.audit import AuditStore
+from services.store.backend import Backend, SQLiteBackend
 from services.store.clusters import ClusterStore
 from services.store.detections import DetectionStore
 from services.store.engine import Database
@@ -14,8 +17,11 @@ from services.store.errors import StoreBusyError
 from services.store.instances import InstanceStore
 from services.store.journal import JournalStore
 from services.store.migrate import OPEN_LIMIT_SECONDS, prepare, verify
+from services.store.mysql import MySQLDatabase
+from services.store.mysql_migrate import prepare_mysql, verify_mysql
 from services.store.recoveries import RecoveryStore
 from services.store.registrations import RegistrationStore
+from services.store.sqlite import SQLiteDatabase
 from services.store.witnesses import WitnessStore
 
 __all__ = ["Store"]
@@ -38,22 +44,27 @@ class Store:
         self.witnesses = WitnessStore(database)
 
     @classmethod
-    async def open(cls, path: str | PathLike[str], *, read_only: bool = False) -> Store:
-        """Open the file ``path``; make it and its directory, or bring its schema up to date, first.
+    async def open(cls, backend: Backend | str | PathLike[str], *, read_only: bool = False) -> Store:
+        """Open the backend (a path is a SQLite file); make it, or bring its schema up to date, first.
 
-        With ``read_only`` it makes nothing: the file must be there and up to date. Raises StoreError.
+        With ``read_only`` it makes nothing: the store must be there and up to date. Raises StoreError.
         """
-        file = _absolute(path)
-        opening = asyncio.create_task(asyncio.to_thread(verify if read_only else prepare, file))
-        done, _ = await asyncio.wait({opening}, timeout=OPEN_LIMIT_SECONDS + _OPEN_GRACE_SECONDS)
-        if not done:
-            raise StoreBusyError(f"the store {file} could not be opened in time: does its disk hang?")
-        opening.result()
-        return cls(Database(str(file), read_only=read_only))
+        if not isinstance(backend, Backend):
+            backend = SQLiteBackend(Path(backend))
+        if isinstance(backend, SQLiteBackend):
+            file = backend.path.absolute()
+            await _made_ready(str(file), partial(verify if read_only else prepare, file))
+            return cls(SQLiteDatabase(str(file), read_only=read_only))
+        await _made_ready(backend.name, partial(verify_mysql if read_only else prepare_mysql, backend))
+        return cls(MySQLDatabase(backend, read_only=read_only))
 
     async def close(self) -> None:
         await self.database.close()
 
 
-def _absolute(path: str | PathLike[str]) -> Path:
-    return Path(path).absolute()
+async def _made_ready(name: str, work: Callable[[], None]) -> None:
+    opening = asyncio.create_task(asyncio.to_thread(work))
+    done, _ = await asyncio.wait({opening}, timeout=OPEN_LIMIT_SECONDS + _OPEN_GRACE_SECONDS)
+    if not done:
+        raise StoreBusyError(f"the store {name} could not be opened in time: does its disk or server hang?")
+    opening.result()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from alembic import context
 
+from services.store.migrations.resuming import ResumingImpl
 from services.store.schema import METADATA, VERSION_TABLE
+
+assert ResumingImpl.__dialect__ == "mysql"  # it took its place by being defined
 
 context.configure(
     connection=context.config.attributes["connection"],

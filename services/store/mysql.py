@@ -1,0 +1,268 @@
+"""The store on a MySQL or MariaDB server that several nodes may share.
+
+The rules it keeps, beside those of ``engine``:
+
+- Every write begins by counting up one row, the guard. On one server that is a lock: writes follow one
+  another, each seeing all that came before. Where several servers take writes (Galera, Group
+  Replication) any two writes that did not see each other collide in that row, and one of them is refused.
+- A refused attempt (a deadlock, a failed certification) did not happen: it is run again, ATTEMPTS times at
+  most and within the limit of the call. So is what a session that had ended by itself could not do.
+- A call that reaches its limit has its session's socket shut down, so that no thread hangs with the
+  server. There are as many threads as sessions, a few.
+- Every statement is one that ``binlog_format=STATEMENT`` replicates safely.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import pymysql
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from services.store.backend import MySQLBackend
+from services.store.engine import CALL_LIMIT_SECONDS, Database, Limit, TooLateError
+from services.store.errors import (
+    StoreAccessError,
+    StoreError,
+    StorePathError,
+    StoreRefusedError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
+from services.store.mysql_errors import CONFLICTS, LOST, READ_ONLY, from_mysql, number_of
+from services.store.mysql_session import READER_IDLE_SECONDS, WRITER_IDLE_SECONDS, Session
+
+__all__ = ["ATTEMPTS", "GUARD_TABLE", "MySQLDatabase"]
+
+T = TypeVar("T")
+
+ATTEMPTS = 3
+GUARD_TABLE = "orchestray_writes"
+"""Made with the schema. It is the engine's own, as the table with the schema's version is."""
+_GRACE_SECONDS = 0.25
+_READERS = 4
+_PAUSE_SECONDS = 0.02
+_BEGIN_READ = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+_BEGIN_WRITE = (
+    f"INSERT INTO {GUARD_TABLE} (id, writes) VALUES (1, 1) "  # noqa: S608
+    "ON DUPLICATE KEY UPDATE writes = writes + 1"
+)
+
+
+class MySQLDatabase(Database):
+    def __init__(self, backend: MySQLBackend, *, read_only: bool = False) -> None:
+        super().__init__(backend.name, read_only=read_only)
+        readers = max(1, min(_READERS, backend.connections - 1))
+        self._reader = _Lane(backend, _BEGIN_READ, readers, READER_IDLE_SECONDS)
+        self._writer = _Lane(backend, _BEGIN_WRITE, 1, WRITER_IDLE_SECONDS)
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    @property
+    def last_error(self) -> str:
+        return self._writer.last_error or self._reader.last_error
+
+    async def read(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
+        return await self._within(self._reader, work, limit_seconds)
+
+    async def write(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
+        if self.read_only:
+            raise StorePathError(f"the store {self.path} was opened for reading only")
+        return await self._within(self._writer, work, limit_seconds)
+
+    async def close(self) -> None:
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=CALL_LIMIT_SECONDS)
+        for lane in (self._reader, self._writer):
+            lane.close()
+
+    async def _within(self, lane: _Lane, work: Callable[[Connection], T], limit_seconds: float) -> T:
+        call = _Call(limit_seconds)
+        task = asyncio.create_task(lane.run(work, call))
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            await asyncio.wait({task}, timeout=limit_seconds)
+            if not task.done():
+                call.give_up()
+                await asyncio.wait({task}, timeout=_GRACE_SECONDS)
+        except asyncio.CancelledError:
+            call.give_up()
+            raise
+        try:
+            result = task.result()
+        except StoreRefusedError:
+            lane.last_error = ""
+            raise
+        except (TooLateError, StoreError, asyncio.InvalidStateError) as error:
+            if isinstance(error, StoreError) and not call.given_up:
+                lane.last_error = str(error)
+                raise
+            late = StoreTimeoutError(f"the store {self.path} did not answer within {limit_seconds:g} s")
+            lane.last_error = str(late)
+            raise late from None
+        lane.last_error = ""
+        return result
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, even where nobody waits for it any more
+
+
+class _Call:
+    """One transaction under way: its limit, and the session that it is on."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        self.limit = Limit(time.monotonic() + limit_seconds)
+        self.given_up = False
+        self._session: Session | None = None
+        self._lock = threading.Lock()
+
+    def use(self, session: Session | None) -> None:
+        """From its thread: this is the one from now on. Raises TooLateError."""
+        with self._lock:
+            self._session = session
+        if session is not None:
+            self.limit.check()
+
+    def give_up(self) -> None:
+        """From the event loop: nobody waits any more."""
+        with self._lock:
+            self.given_up, self.limit.deadline = True, 0.0
+            if self._session is not None:
+                self._session.abort()
+
+
+class _Lane:
+    """Sessions of a kind, one for each of its threads, and how it went last. First asked, first served."""
+
+    def __init__(self, backend: MySQLBackend, begin: str, width: int, idle_seconds: int) -> None:
+        self.last_error = ""
+        self._backend, self._begin, self._idle_seconds = backend, begin, idle_seconds
+        self._turns = asyncio.Semaphore(width)
+        self._threads = ThreadPoolExecutor(width, thread_name_prefix="store")
+        self._mine = threading.local()
+        self._links: set[_Link] = set()  # changed by the threads, one operation at a time
+        self._engine = create_engine(
+            "mysql+pymysql://",
+            creator=lambda: self._mine.driver,
+            poolclass=NullPool,
+            pool_reset_on_return=None,  # a transaction leaves nothing open
+            hide_parameters=True,
+        )
+
+    async def run(self, work: Callable[[Connection], T], call: _Call) -> T:
+        async with self._turns:
+            call.limit.check()
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._transact, work, call)
+
+    def close(self) -> None:
+        """Of what is idle; the session of a thread that hangs is cut off."""
+        for link in tuple(self._links):
+            link.session.abort() if link.busy else link.close()
+        self._threads.shutdown(wait=False)
+
+    def _transact(self, work: Callable[[Connection], T], call: _Call) -> T:
+        for attempt in range(1, ATTEMPTS + 1):
+            link, is_new = self._link(call)
+            try:
+                return link.transact(self._begin, work, call.limit)
+            except DBAPIError as error:
+                number = number_of(error.orig)
+                turned = number in READ_ONLY and self._backend.rejects_read_only
+                repeatable = number in CONFLICTS or turned or (number in LOST and not is_new)
+                if number in LOST or turned or error.connection_invalidated:
+                    self._drop(link)
+                uncertain = link.committing and number not in CONFLICTS
+                if attempt == ATTEMPTS or uncertain or not repeatable:
+                    raise from_mysql(error.orig, self._backend.name, committing=link.committing) from error
+            except SQLAlchemyError as error:
+                self._drop(link)
+                raise StoreUnavailableError(f"the store {self._backend.name} failed: {error}") from error
+            except BaseException:
+                if not link.usable:
+                    self._drop(link)
+                raise
+            finally:
+                call.use(None)
+            time.sleep(random.uniform(0.0, _PAUSE_SECONDS))  # noqa: S311
+            call.limit.check()
+        raise AssertionError("unreachable")
+
+    def _link(self, call: _Call) -> tuple[_Link, bool]:
+        """This thread's, and whether it was made just now."""
+        link: _Link | None = getattr(self._mine, "link", None)
+        if link is not None and not link.session.is_stale and link.usable:
+            call.use(link.session)
+            return link, False
+        if link is not None:
+            self._drop(link)
+        try:
+            session = Session(self._backend, idle_seconds=self._idle_seconds, database=self._backend.database)
+            call.use(session)
+            session.connect()
+            self._mine.driver = session.driver
+            link = _Link(session, self._engine.connect())
+        except DBAPIError as error:
+            raise from_mysql(error.orig, self._backend.name) from error
+        except pymysql.err.MySQLError as error:
+            raise from_mysql(error, self._backend.name) from error
+        except OSError as error:
+            raise StoreAccessError(tls_text(self._backend, error)) from error
+        self._mine.link = link
+        self._links.add(link)
+        return link, True
+
+    def _drop(self, link: _Link) -> None:
+        self._links.discard(link)
+        self._mine.link = None
+        link.close()
+
+
+class _Link:
+    """A session with SQLAlchemy's connection over it."""
+
+    def __init__(self, session: Session, connection: Connection) -> None:
+        self.session = session
+        self.busy = self.committing = False
+        self._connection = connection
+
+    @property
+    def usable(self) -> bool:
+        return bool(self.session.driver.open) and not self._connection.invalidated
+
+    def transact(self, begin: str, work: Callable[[Connection], T], limit: Limit) -> T:
+        self.busy, self.committing = True, False
+        try:
+            with self._connection.begin():
+                self._connection.exec_driver_sql(begin)
+                result = work(self._connection)
+                limit.check()
+                self.committing = True
+            return result
+        finally:
+            self.busy = False
+            self.session.used_at = time.monotonic()
+
+    def close(self) -> None:
+        with contextlib.suppress(SQLAlchemyError):
+            self._connection.invalidate()
+            self._connection.close()
+        self.session.driver.close()
+
+
+def tls_text(backend: MySQLBackend, error: OSError) -> str:
+    return (
+        f"the files for TLS to the store {backend.name} cannot be used ({error.strerror or error}): see "
+        "MySQLOrchestratorSSLCAFile, MySQLOrchestratorSSLCertFile and MySQLOrchestratorSSLPrivateKeyFile"
+    )
