@@ -64,6 +64,16 @@ def mariadb_server(mariadbd: Mysqld) -> Iterator[StandaloneServer]:
         stage.clear()
 
 
+@pytest.fixture(scope="session")
+def statement_server(mariadbd: Mysqld) -> Iterator[StandaloneServer]:
+    """A MariaDB with ``binlog_format=STATEMENT``, as both servers of an active-active pair have it."""
+    stage = Stage(mariadbd)
+    try:
+        yield stage.server({"log-bin": "binlog", "binlog-format": "STATEMENT"})
+    finally:
+        stage.clear()
+
+
 @pytest.fixture
 def stage(mysqld: Mysqld, request: pytest.FixtureRequest) -> Iterator[Stage]:
     """Servers and topologies of one test: ``stage.server(options)``, ``stage.topology(spec)``."""

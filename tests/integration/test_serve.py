@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from services.sandbox.binaries import Mysqld
+from services.sandbox.ports import free_port
 from tests.integration.conftest import MakeNode
 from tests.node import Node
 from tests.servers import short_directory, wait_until
@@ -122,7 +123,6 @@ class TestThatCannotStart:
     @pytest.mark.parametrize(
         ("settings", "named"),
         [
-            ({"BackendDB": "mysql", "MySQLOrchestratorHost": "db"}, "BackendDB"),
             ({"RaftEnabled": True, "RaftDataDir": "/tmp"}, "RaftEnabled"),
             ({"UseSSL": True}, "UseSSL"),
             ({"AuthenticationMethod": "token"}, "AuthenticationMethod"),
@@ -134,6 +134,19 @@ class TestThatCannotStart:
         """Doing something else instead, such as plain HTTP with passwords in it, would be worse."""
         said = fails(make_node(settings), 5)
         assert re.search(rf"orchestray: {named}: .*not supported|orchestray: {named}: .* as yet", said), said
+
+    def test_the_mysql_backend_is_not_all_told(self, make_node: MakeNode) -> None:
+        assert "BackendDB: is" in fails(make_node({"BackendDB": "mysql"}), 5)
+        said = fails(make_node({"BackendDB": "mysql", "MySQLOrchestratorHost": "db"}), 5)
+        assert "MySQLOrchestratorDatabase: is empty" in said
+
+    def test_the_mysql_backend_is_not_there(self, make_node: MakeNode) -> None:
+        backend = {"MySQLOrchestratorHost": "127.0.0.1", "MySQLOrchestratorPort": free_port()}
+        account = {"MySQLOrchestratorDatabase": "orc", "MySQLOrchestratorUser": "orc"}
+        node = make_node({"BackendDB": "mysql", **backend, **account})
+        node.configure(NodeDirectory=str(node.folder / "node"))
+        said = fails(node, 30)
+        assert f"127.0.0.1:{backend['MySQLOrchestratorPort']}/orc is not reached" in said
 
     def test_the_port_is_taken(self, make_node: MakeNode) -> None:
         node = make_node()

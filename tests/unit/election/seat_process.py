@@ -16,6 +16,7 @@ from pathlib import Path
 from services.election.clock import boottime
 from services.election.election import LeaseElection
 from services.store.store import Store
+from tests.backends import from_text
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ def acts_in(log: Path) -> list[Act]:
     )
 
 
-async def main(path: str, log: str, node: str, lock: str, length: str, renew: str) -> None:
-    store = await Store.open(path)
+async def main(backend: str, log: str, node: str, lock: str, length: str, renew: str) -> None:
+    store = await Store.open(from_text(backend))
     election = LeaseElection(
         store.database, node, length=float(length), renew=float(renew), holds_node_lock=lock == "holds-lock"
     )

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator
-from contextlib import closing
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 from sqlalchemy import delete
 
 from services.election.clock import boottime
 from services.election.election import Holder, Leadership, LeaseElection
+from services.store.backend import Backend, SQLiteBackend
 from services.store.errors import StaleTermError
+from services.store.mysql import GUARD_TABLE
+from services.store.mysql_session import Session
 from services.store.schema import LEASE
 from services.store.store import Store
 from tests.unit.store.samples import recovery
@@ -34,8 +36,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(tmp_path / "store.db")
+async def store(backend: Backend) -> AsyncIterator[Store]:
+    opened = await Store.open(backend)
     yield opened
     await opened.close()
 
@@ -118,13 +120,27 @@ async def test_terms_go_on_when_somebody_deletes_the_row(store: Store, clock: Cl
     assert held.term == 3
 
 
+@contextmanager
+def held_by_another(backend: Backend) -> Iterator[Callable[[], None]]:
+    """Another process is in the middle of a write, until the call."""
+    if isinstance(backend, SQLiteBackend):
+        with closing(sqlite3.connect(backend.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield lambda: other.execute("ROLLBACK") and None
+        return
+    session = Session(backend, idle_seconds=60, database=backend.database)
+    session.connect()
+    session.driver.query(f"UPDATE {GUARD_TABLE} SET writes = writes + 1")
+    yield session.driver.rollback
+    session.driver.close()
+
+
 async def test_a_store_that_fails_ends_leadership_and_is_told(
-    tmp_path: Path, store: Store, clock: Clock
+    backend: Backend, store: Store, clock: Clock
 ) -> None:
     a = LeaseElection(store.database, "a", length=0.2, renew=0.1, clock=clock)
     await a.step()
-    with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with held_by_another(backend) as let_go:
         clock.now += 0.1
         await a.step()
         assert "did not answer" in a.last_error
@@ -133,7 +149,7 @@ async def test_a_store_that_fails_ends_leadership_and_is_told(
         assert held.deadline == pytest.approx(100.2), "a renewal of unknown outcome did not happen"
         clock.now = 100.3
         assert a.leadership() is None
-        other.execute("ROLLBACK")
+        let_go()
     await a.step()
     assert a.last_error == ""
     assert a.leadership() is not None

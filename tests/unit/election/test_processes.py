@@ -1,4 +1,4 @@
-"""Two real processes on one SQLite file: of them one acts, whatever becomes of the other."""
+"""Two real processes on one backend: of them one acts, whatever becomes of the other."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import pytest
 
 from services.election.clock import boottime
 from services.election.lease import TAKE_AFTER
+from services.store.backend import Backend
+from tests.backends import as_text
 from tests.servers import wait_until
 from tests.unit.election.seat_process import Act, acts_in
 
@@ -26,14 +28,14 @@ PATIENCE = 30.0
 
 
 class Seats:
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "store.db"
+    def __init__(self, backend: Backend, folder: Path) -> None:
+        self.backend = backend
         self.log = folder / "acts"
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, node: str, lock: str = "no-lock", length: float = LENGTH) -> subprocess.Popen[str]:
         command = [sys.executable, "-W", "error", "-m", "tests.unit.election.seat_process"]
-        arguments = [str(self.path), str(self.log), node, lock, str(length), str(RENEW)]
+        arguments = [as_text(self.backend), str(self.log), node, lock, str(length), str(RENEW)]
         process = subprocess.Popen([*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.started.append(process)
         assert process.stdout is not None
@@ -71,8 +73,8 @@ class Seats:
 
 
 @pytest.fixture
-def seats(tmp_path: Path) -> Iterator[Seats]:
-    seats = Seats(tmp_path)
+def seats(backend: Backend, tmp_path: Path) -> Iterator[Seats]:
+    seats = Seats(backend, tmp_path)
     yield seats
     seats.end_all()
 

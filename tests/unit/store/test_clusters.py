@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert
 
 from services.store import clusters
+from services.store.backend import Backend
 from services.store.clusters import ClusterRecord
 from services.store.errors import MasterChangedError, StaleTermError
 from services.store.rows import upsert
@@ -36,14 +36,14 @@ async def promote(store: Store, *, term: int = 3, deposed: DeposedMaster | None 
     )
 
 
-async def test_an_identity_goes_with_the_promoted_master(path: Path) -> None:
-    store = await Store.open(path)
+async def test_an_identity_goes_with_the_promoted_master(backend: Backend) -> None:
+    store = await Store.open(backend)
     await store.clusters.create(CLUSTER)
     promoted = await promote(store)
     assert promoted == replace(CLUSTER, master_key=REPLICA, promoted_at=T0)
     await store.close()
 
-    store = await Store.open(path)
+    store = await Store.open(backend)
     assert await store.clusters.load() == (promoted,)
     assert await store.clusters.deposed_masters() == (DEPOSED,)
     await store.close()

@@ -87,10 +87,13 @@ async def test_they_are_listed_newest_first_by_page_id_and_alias(store: Store) -
         alias = "even" if n % 2 == 0 else "odd"
         await register(store, about=entry(cluster_id=f"c{n}", alias=alias), at=shifted(T0, n * HOUR))
     first = await store.detections.page(now=T0)
-    assert [one.id for one in first] == list(range(25, 5, -1))
-    assert [one.id for one in await store.detections.page(page=1, now=T0)] == [5, 4, 3, 2, 1]
-    (third,) = await store.detections.page(detection_id=3, now=T0)
-    assert (third.id, third.recovery_start_timestamp) == (3, shifted(T0, 2 * HOUR))
+    newest = first[0].id
+    assert [one.id for one in first] == list(range(newest, newest - 20, -1))
+    older = await store.detections.page(page=1, now=T0)
+    assert [one.id for one in older] == list(range(newest - 20, newest - 25, -1))
+    third_id = newest - 22
+    (third,) = await store.detections.page(detection_id=third_id, now=T0)
+    assert (third.id, third.recovery_start_timestamp) == (third_id, shifted(T0, 2 * HOUR))
     odd = await store.detections.page(cluster_alias="odd", now=T0)
-    assert [one.id for one in odd] == list(range(24, 0, -2))
+    assert [one.id for one in odd] == list(range(newest - 1, newest - 25, -2))
     assert await store.detections.page(detection_id=2**70, now=T0) == ()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
 
+from services.store.backend import Backend
 from services.store.errors import StaleTermError, UnknownRecoveryError
 from services.store.recoveries import Outcome
 from services.store.schema import LEASE
@@ -31,8 +31,8 @@ def line(uid: str = "1:a", step_no: int = 0, phase: JournalPhase = JournalPhase.
     )
 
 
-async def test_an_open_recovery_comes_back_with_its_journal_in_order(path: Path) -> None:
-    store = await Store.open(path)
+async def test_an_open_recovery_comes_back_with_its_journal_in_order(backend: Backend) -> None:
+    store = await Store.open(backend)
     registered = await store.recoveries.register(recovery("1:a"))
     await store.recoveries.register(recovery("2:b", about=entry(cluster_id="c2")))
     await store.recoveries.register(recovery("3:c", about=entry(cluster_id="c3")))
@@ -43,7 +43,7 @@ async def test_an_open_recovery_comes_back_with_its_journal_in_order(path: Path)
     await store.recoveries.resolve("3:c", Outcome(is_successful=False), at=T0, term=1, block_seconds=1)
     await store.close()  # as a kill would: nothing is written at the end
 
-    store = await Store.open(path)
+    store = await Store.open(backend)
     first, second = await store.journal.open_recoveries()
     assert first.recovery == registered
     assert [replace(one, id=0) for one in first.journal] == written

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from services.store import migrate
+from services.store.backend import Backend, SQLiteBackend
 from services.store.errors import (
     StoreBusyError,
     StoreCorruptError,
@@ -27,6 +28,11 @@ from services.store.instances import KnownInstance
 from services.store.schema import SCHEMA_VERSION, VERSION_TABLE
 from services.store.store import Store
 from tests.unit.store.samples import MASTER, another_process
+
+
+@pytest.fixture
+def backend(path: Path) -> Backend:
+    return SQLiteBackend(path)
 
 
 async def test_it_makes_directory_and_file_with_a_write_ahead_log(tmp_path: Path) -> None:
@@ -174,13 +180,13 @@ async def test_a_file_of_orchestrator_is_taken_over_with_its_tables_untouched(pa
 async def test_a_migration_that_fails_leaves_the_file_as_it_was(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = migrate._run_migrations
+    run = migrate.run_migrations
 
     def fail_at_the_end(connection: Connection) -> None:
         run(connection)
         raise sqlite3.OperationalError("the power went")
 
-    monkeypatch.setattr(migrate, "_run_migrations", fail_at_the_end)
+    monkeypatch.setattr(migrate, "run_migrations", fail_at_the_end)
     with pytest.raises(Exception, match="the power went"):
         await Store.open(path)
     with closing(sqlite3.connect(path)) as file:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
+from services.store.backend import Backend
 from services.store.errors import (
     ClusterBlockedError,
     ClusterBusyError,
@@ -24,6 +24,7 @@ from services.store.store import Store
 from services.store.times import shifted
 from services.topology.keys import NO_KEY
 from services.topology.records import Recovery
+from tests.backends import as_text
 from tests.unit.store.samples import (
     MASTER,
     OTHER,
@@ -62,15 +63,15 @@ async def ack(store: Store, which: RecoveryFilter, at: str = T0) -> int:
 # --- one at a time ---------------------------------------------------------------------------------
 
 
-async def test_a_recovery_comes_back_whole_after_a_restart(path: Path) -> None:
-    store = await Store.open(path)
+async def test_a_recovery_comes_back_whole_after_a_restart(backend: Backend) -> None:
+    store = await Store.open(backend)
     registered = await store.recoveries.register(recovery())
     assert registered == replace(recovery(), id=registered.id, is_active=True)
     assert registered.id > 0
     resolved = await resolve(store, at=after(5))
     await store.close()
 
-    store = await Store.open(path)
+    store = await Store.open(backend)
     assert await store.recoveries.page(now=after(6)) == (resolved,)
     assert resolved == replace(
         registered,
@@ -127,10 +128,11 @@ REGISTER_AT_A_SIGNAL = """
     import asyncio, sys
     from services.store.errors import ClusterBusyError
     from services.store.store import Store
+    from tests.backends import from_text
     from tests.unit.store.samples import entry, recovery
 
     async def main():
-        store = await Store.open(sys.argv[1])
+        store = await Store.open(from_text(sys.argv[1]))
         print("ready", flush=True)
         sys.stdin.readline()
         won = 0
@@ -149,8 +151,8 @@ REGISTER_AT_A_SIGNAL = """
 """
 
 
-async def test_of_processes_that_register_at_once_one_has_the_cluster(path: Path, store: Store) -> None:
-    processes = [another_process(REGISTER_AT_A_SIGNAL, str(path), name) for name in "xyz"]
+async def test_of_processes_that_register_at_once_one_has_the_cluster(backend: Backend, store: Store) -> None:
+    processes = [another_process(REGISTER_AT_A_SIGNAL, as_text(backend), name) for name in "xyz"]
     assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * 3
     for process in processes:
         assert process.stdin is not None

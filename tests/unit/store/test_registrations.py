@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from services.store import times
+from services.store.backend import Backend
 from services.store.instances import KnownInstance
 from services.store.recoveries import Outcome
 from services.store.store import Store
@@ -17,13 +16,13 @@ from tests.unit.store.samples import MASTER, OTHER, REPLICA, T0, detection, entr
 DAY = 86_400
 
 
-async def test_instances_are_remembered_with_their_newest_facts(path: Path) -> None:
-    store = await Store.open(path)
+async def test_instances_are_remembered_with_their_newest_facts(backend: Backend) -> None:
+    store = await Store.open(backend)
     await store.instances.upsert_many([KnownInstance(MASTER, "1"), KnownInstance(REPLICA, "1")])
     newest = KnownInstance(MASTER, '{"é": "☃"}', "c1", T0)
     await store.instances.upsert_many([newest, KnownInstance(OTHER, "1")])
     await store.close()
-    store = await Store.open(path)
+    store = await Store.open(backend)
     assert await store.instances.load_all() == (
         KnownInstance(OTHER, "1"),
         newest,
@@ -61,13 +60,13 @@ async def test_a_downtime_lasts_from_its_begin_to_its_end(store: Store) -> None:
     assert await store.registrations.downtimes(shifted(T0, 10)) == ()
 
 
-async def test_recoveries_are_enabled_until_somebody_disables_them(path: Path) -> None:
-    store = await Store.open(path)
+async def test_recoveries_are_enabled_until_somebody_disables_them(backend: Backend) -> None:
+    store = await Store.open(backend)
     assert await store.registrations.recoveries_enabled()
     await store.registrations.disable_recoveries()
     await store.registrations.disable_recoveries()
     await store.close()
-    store = await Store.open(path)
+    store = await Store.open(backend)
     assert not await store.registrations.recoveries_enabled()
     await store.registrations.enable_recoveries()
     assert await store.registrations.recoveries_enabled()

@@ -15,10 +15,17 @@ from sqlalchemy import String, Table, Text, UniqueConstraint, create_engine
 from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
 
+from services.store.backend import Backend, SQLiteBackend
 from services.store.migrate import MIGRATIONS
 from services.store.rows import upsert_statement
 from services.store.schema import KNOWN_INSTANCES, METADATA, SCHEMA_VERSION, VERSION_TABLE
 from services.store.store import Store
+
+
+@pytest.fixture
+def backend(path: Path) -> Backend:
+    return SQLiteBackend(path)
+
 
 INNODB_INDEX_BYTES = 3072
 UTF8MB4_BYTES = 4

@@ -11,12 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from services.store import engine
+from services.store import sqlite
+from services.store.backend import Backend, SQLiteBackend
 from services.store.instances import KnownInstance
 from services.store.store import Store
 from services.store.write_behind import WriteBehind
 from services.topology.keys import InstanceKey
 from tests.servers import wait_until_async
+
+
+@pytest.fixture
+def backend(path: Path) -> Backend:
+    return SQLiteBackend(path)
 
 
 def known(port: int, facts: str = "") -> KnownInstance:
@@ -145,7 +151,7 @@ async def test_closing_is_bounded(target: Target, how: str) -> None:
 async def test_no_poll_waits_for_a_store_that_another_process_holds(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_LIMIT_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite, "BUSY_LIMIT_SECONDS", 0.1)
     store = await Store.open(path)
     behind = WriteBehind(store.instances.upsert_many, pause_seconds=0.01, retry_seconds=0.01)
     behind.start()

@@ -1,4 +1,4 @@
-"""Transactions: bounded in time, all or nothing, readers and the writer side by side."""
+"""Transactions on SQLite: bounded in time, all or nothing, readers and the writer side by side."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert
 
-from services.store import engine
+from services.store import sqlite
+from services.store.backend import Backend, SQLiteBackend
 from services.store.errors import StoreBusyError, StorePathError, StoreTimeoutError
 from services.store.instances import KnownInstance
 from services.store.schema import SETTINGS
 from services.store.store import Store
 from tests.unit.store.samples import MASTER, REPLICA, another_process
+
+
+@pytest.fixture
+def backend(path: Path) -> Backend:
+    return SQLiteBackend(path)
+
 
 FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
@@ -85,7 +92,7 @@ async def test_what_nobody_waits_for_any_more_is_stopped_too(store: Store) -> No
 async def test_a_writer_waits_for_another_process_and_then_says_so(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_LIMIT_SECONDS", 0.2)
+    monkeypatch.setattr(sqlite, "BUSY_LIMIT_SECONDS", 0.2)
     store = await Store.open(path)
     with held_by_another(path) as other:
         began = time.monotonic()
@@ -106,7 +113,7 @@ async def test_the_limit_holds_while_another_process_has_the_file(path: Path, st
         began = time.monotonic()
         with pytest.raises(StoreTimeoutError, match=r"did not answer within 0\.2 s"):
             await store.database.write(note, limit_seconds=0.2)
-        assert time.monotonic() - began < engine.BUSY_LIMIT_SECONDS
+        assert time.monotonic() - began < sqlite.BUSY_LIMIT_SECONDS
     await store.database.write(note)
 
 
