@@ -14,6 +14,7 @@ from services.execution.fencing import fence, who_may_write_nevertheless
 from services.execution.progress import Progress
 from services.execution.receivers import issue_stop
 from services.execution.relay_logs import (
+    TORN_STOP_SECONDS,
     channel_and_executed,
     channel_of,
     executed_on,
@@ -36,8 +37,6 @@ __all__ = ["ACTIONS", "apply_semi_sync_source", "wait_executed"]
 Action = Callable[[Step, Environment], Awaitable[None]]
 
 _UNKNOWN_VARIABLE = 1193
-_TORN_STOP_SECONDS = 70.0
-"""An applier of MySQL that has begun a transaction without an end takes 60 s to stop (seen on 9.7)."""
 _DIALS = 3
 """A master that logs us in and is gone in the next moment is asked so often whether it is dead."""
 
@@ -216,7 +215,7 @@ async def forget_source(step: Step, env: Environment) -> None:
     channel = await channel_of(session)
     if channel is None:
         return
-    patience = _TORN_STOP_SECONDS if is_torn(channel) else env.timing.stop
+    patience = TORN_STOP_SECONDS if is_torn(channel) else env.timing.stop
     await session.act(session.dialect.stop_replica, step=str(step.number), timeout=patience)
     await session.act(session.dialect.reset_replica_all, step=str(step.number), timeout=env.timing.statement)
 

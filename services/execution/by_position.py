@@ -11,7 +11,7 @@ import time
 
 from services.execution.environment import Environment
 from services.execution.errors import NoProgressError, StepFailedError
-from services.execution.relay_logs import channel_of
+from services.execution.relay_logs import TORN_STOP_SECONDS, channel_of, is_torn
 from services.mysql.connection import Row
 from services.mysql.session import ActingSession, quoted_file
 from services.planning.plan import Step
@@ -70,8 +70,11 @@ async def point_to_place(
     place = BinlogCoordinates.parse(step.place)
     if channel["Replica_IO_Running"] != "No":
         await session.act(session.dialect.stop_receiver, step=str(step.number), timeout=env.timing.stop)
-    # The applier goes on: one that has begun a transaction without an end would take a minute to stop, and
-    # rolls it back when it reads that another source begins.
+        channel = await channel_of(session) or channel
+    if is_torn(channel):
+        # A transaction without an end, and the next one would wait for it for ever: with both threads
+        # stopped, the relay log is thrown away. An applier in the middle of something takes a minute for it.
+        await session.act(session.dialect.stop_replica, step=str(step.number), timeout=TORN_STOP_SECONDS)
     statement = session.dialect.change_position_to(
         host, step.source.port, quoted_file(place.log_file), place.log_pos
     )

@@ -20,6 +20,7 @@ from services.topology.executed import transactions_in
 from services.topology.transactions import TransactionSet
 
 __all__ = [
+    "TORN_STOP_SECONDS",
     "channel_and_executed",
     "channel_of",
     "executed_on",
@@ -30,6 +31,8 @@ __all__ = [
     "start_would_discard",
 ]
 
+TORN_STOP_SECONDS = 70.0
+"""An applier of MySQL that has begun a transaction without an end takes 60 s to stop (seen on 9.7)."""
 _APPLIER_SECONDS = 0.5
 
 

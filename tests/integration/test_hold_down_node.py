@@ -15,7 +15,7 @@ from tests.node import Watched, key_of, watching
 from tests.recovery_world import follows
 from tests.servers import wait_until
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]  # the node's start counts
+pytestmark = [pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(300)]  # the node's start counts
 HOLD_SECONDS = 5
 
 

@@ -345,6 +345,7 @@ async def test_the_lost_are_downtimed_and_the_promoted_is_not_any_more(world: Wo
         assert downtime.ends_at == shifted(downtime.begins_at, 365 * 86400)
 
 
+@pytest.mark.long
 async def test_the_lost_are_downtimed_as_long_as_configured(world: World, node: Holding) -> None:
     node.configure(MasterFailoverLostInstancesDowntimeMinutes=10)
     world.master.kill()

@@ -18,6 +18,7 @@ _LOOK = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_the_hooks_of_a_live_node(make_node: MakeNode, make_topology: MakeTopology, tmp_path: Path) -> None:
     topology = make_topology(replicas=2)

@@ -9,7 +9,7 @@ from tests.integration.conftest import MakeNode
 from tests.node import Node, settings_of
 from tests.servers import Stage, wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 LEASE_SECONDS = 3.0
 SLACK = 3.0

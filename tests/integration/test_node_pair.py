@@ -17,6 +17,8 @@ from tests.node import Node, key_of, orchestray, settings_of
 from tests.promises import Promise
 from tests.servers import Stage, short_directory, wait_until
 
+pytestmark = pytest.mark.long
+
 LEASE_SECONDS = 3.0
 TOLD_SECONDS = 20
 """What one registers the other reads from the store each 5 s; more, for a machine that is busy."""

@@ -232,6 +232,7 @@ async def test_lost_replicas_are_detached_as_far_as_they_can_be_reached(world: W
     assert state_of(lost)["source"] == (f"//{world.master.host}", world.master.port, 1)
 
 
+@pytest.mark.long
 async def test_a_lost_replica_that_cannot_be_reached_is_said_not_to_be_detached(world: World) -> None:
     promoted, lost = world.replicas
     await world.look()

@@ -207,6 +207,7 @@ def test_before_and_after_every_kind_of_statement(scene: Scene, statement: str, 
     _dies_and_is_replaced(scene, f"statement:{statement}", when)
 
 
+@pytest.mark.long
 def test_a_leader_that_dies_twice_is_survived_too(scene: Scene) -> None:
     """The second dies while it puts back what the first left; the third finishes."""
     code, _ = scene.run(ends_at="statement:SET GLOBAL read_only", when="before")

@@ -20,8 +20,6 @@ from tests.integration.conftest import MakeNode
 from tests.node import Node
 from tests.servers import short_directory, wait_until
 
-pytestmark = pytest.mark.alone
-
 GONE_SECONDS = 10
 RAY_DEATH_SECONDS = 5
 
@@ -41,6 +39,7 @@ def work_folders() -> set[Path]:
     return set(Path("/tmp").glob("orchestray-*/run.lock"))
 
 
+@pytest.mark.alone
 class TestEnding:
     """Each ends a node of its own, without servers."""
 
@@ -79,6 +78,7 @@ class TestEnding:
         assert_nothing_left(node, RAY_DEATH_SECONDS - (time.monotonic() - began))
         assert "orchestray: Ray ended by itself" in node.said
 
+    @pytest.mark.long
     def test_it_is_killed_itself_and_started_again(self, make_node: MakeNode) -> None:
         """Nobody is there to clear away, and all goes; the next run removes the folder that stayed."""
         node = make_node().start()
@@ -140,6 +140,7 @@ class TestThatCannotStart:
         said = fails(make_node({"BackendDB": "mysql", "MySQLOrchestratorHost": "db"}), 5)
         assert "MySQLOrchestratorDatabase: is empty" in said
 
+    @pytest.mark.long
     def test_the_mysql_backend_is_not_there(self, make_node: MakeNode) -> None:
         backend = {"MySQLOrchestratorHost": "127.0.0.1", "MySQLOrchestratorPort": free_port()}
         account = {"MySQLOrchestratorDatabase": "orc", "MySQLOrchestratorUser": "orc"}
@@ -166,7 +167,7 @@ class TestThatCannotStart:
 
     @pytest.mark.parametrize(
         "kind",
-        ["corrupt", *(pytest.param(k, marks=pytest.mark.long) for k in ("directory", "of another program"))],
+        [pytest.param(k, marks=pytest.mark.long) for k in ("corrupt", "directory", "of another program")],
     )
     def test_the_store_cannot_be_used(self, make_node: MakeNode, kind: str) -> None:
         node = make_node()
@@ -216,6 +217,7 @@ def plain() -> Iterator[Node]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.alone
 class TestRunning:
     """Of one node, which the last test ends."""
 
@@ -326,6 +328,7 @@ def test_the_sandbox_fails_over(make_node: MakeNode) -> None:
     assert_nothing_left(node, GONE_SECONDS - (time.monotonic() - began))  # no mysqld either
 
 
+@pytest.mark.long
 def test_the_sandbox_of_mariadb_is_found(make_node: MakeNode, mariadbd: Mysqld) -> None:
     options = ("--sandbox", "mariadb", "--replicas", "1", "--intermediate", "--no-semi-sync")
     node = make_node(None, *options).start()

@@ -56,7 +56,7 @@ def receiver(server: MySQLServer) -> str:
     return str(server.query("SHOW REPLICA STATUS")[0]["Replica_IO_Running"])
 
 
-@pytest.mark.parametrize("net_timeout", [60, 2])
+@pytest.mark.parametrize("net_timeout", [60, pytest.param(2, marks=pytest.mark.long)])
 async def test_a_hung_master_is_found_by_its_witness_and_replaced(
     topology: MySQLTopology, tmp_path: Path, net_timeout: int
 ) -> None:
