@@ -62,6 +62,7 @@ class RaftState:
     snapshot_index: int
     failed_commands: int
     last_failures: tuple[str, ...]
+    takes_part: bool  # it votes and keeps the log
     error: str
 
 
@@ -150,6 +151,7 @@ class RaftNode:
             snapshot_index=0 if core is None else core.log.snapshot.index,
             failed_commands=self._applier.failed,
             last_failures=tuple(self._applier.errors),
+            takes_part=core is not None,
             error=self._error or self._applier.trouble,
         )
 
