@@ -26,9 +26,11 @@ from actors.names import GATEWAY, GATEWAY_LOCK, LEADER, LEADER_LOCK, TOPOLOGY_LO
 from actors.news import NEWS_KEPT, News
 from actors.probe import Assignment
 from actors.probe_set import ProbeSet
+from actors.seats import agreeing_through
 from actors.spec import Configuration, NodeSpec
 from actors.supervision import watch_over
 from actors.tasks import Periodic, until_started
+from services.agreement.store import agreed_store
 from services.analysis import Emergency, RecoveryKind, ReplicationAnalysis
 from services.config import ConfigurationError, Settings, changed_keys
 from services.election.process_lock import ProcessLock, end_holder
@@ -106,7 +108,9 @@ class TopologyActor:
         settings = self._configuration.settings
         registry = Registry(registry_policy(settings, self._spec.hostname, self._spec.token))
         store = await Store.open(backend_of(settings))
-        durable = Durable(store, registry, self._event)
+        if settings.RaftEnabled:
+            store = agreed_store(store, agreeing_through(self._leader))
+        durable = Durable(store, registry, self._event, in_raft=settings.RaftEnabled)
         try:
             await durable.load()
         except BaseException:

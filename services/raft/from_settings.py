@@ -10,11 +10,14 @@ from pathlib import Path
 
 from services.config import Settings
 from services.config.raft_rules import raft_members, raft_self
+from services.consensus.state import Timing
 from services.raft.config import Address, RaftConfig, TlsFiles
 from services.topology.keys import InstanceKey
 
 __all__ = ["http_uri", "raft_config"]
 
+_TIMING = Timing(heartbeat=0.1, election_min=0.6, election_max=1.1)
+"""Who acts is replaced within a second, about; a process that has to wait for half of one still leads."""
 _LOG_FILE = "orchestray-raft.db"
 
 
@@ -27,6 +30,7 @@ def raft_config(settings: Settings) -> RaftConfig:
         bind=_address(InstanceKey.parse(settings.RaftBind, settings.DefaultRaftPort)),
         file=Path(settings.RaftDataDir) / _LOG_FILE,
         secret=settings.RaftSecret.reveal() or None,
+        timing=_TIMING,
         tls=TlsFiles(*map(Path, tls)) if all(tls) else None,
     )
 

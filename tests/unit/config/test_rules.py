@@ -9,6 +9,10 @@ import pytest
 from services.config import ConfigurationError, load
 from tests.unit.config.helpers import loaded, problem_with, write
 
+_GIVE_A_SECRET = (
+    'who leads; give all members the same secret (as "${VARIABLE}", or in a file that only the service '
+    "reads), or the RaftSSL… files"
+)
 _RAFT: dict[str, object] = {"RaftEnabled": True, "RaftDataDir": "/r"}
 VIOLATIONS: tuple[tuple[dict[str, object], str], ...] = (
     (
@@ -78,15 +82,13 @@ VIOLATIONS: tuple[tuple[dict[str, object], str], ...] = (
     ),
     (
         {**_RAFT, "RaftBind": "10.0.0.1"},
-        'RaftSecret: is empty, and "10.0.0.1:10008" is not of the loopback: whoever reaches it could decide who '
-        'leads; give all members the same secret (as "${VARIABLE}", or in a file that only the service reads), '
-        "or the RaftSSL… files",
+        'RaftSecret: is empty, and "10.0.0.1:10008" is not of the loopback: whoever reaches it could decide '
+        + _GIVE_A_SECRET,
     ),
     (
         {**_RAFT, "RaftNodes": ["127.0.0.1", "b.example", "c.example"]},
-        'RaftSecret: is empty, and "b.example:10008" is not of the loopback: whoever reaches it could decide who '
-        'leads; give all members the same secret (as "${VARIABLE}", or in a file that only the service reads), '
-        "or the RaftSSL… files",
+        'RaftSecret: is empty, and "b.example:10008" is not of the loopback: whoever reaches it could decide '
+        + _GIVE_A_SECRET,
     ),
     ({**_RAFT, "RaftSecret": "short"}, "RaftSecret: can be guessed; give at least 16 characters"),
     (
