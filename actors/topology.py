@@ -362,8 +362,11 @@ class TopologyActor:
 
     async def leading(self, acts: bool) -> str:
         """Whether this node acts: only then it writes what it observes. Tells which run this is."""
-        if self._durable is not None:
-            self._durable.acts = acts
+        durable = self._durable
+        if durable is not None and durable.acts != acts:
+            durable.acts = acts
+            self._told.clear()  # whoever acts from now on has heard of nothing yet
+            self._analyse()
         return self._run
 
     async def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:

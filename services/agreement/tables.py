@@ -52,6 +52,7 @@ NUMBERED: dict[str, Table] = {
 }
 """Tables whose rows are numbered: in raft the numbers come from RAFT_NUMBERS, the same on every member."""
 _FORMAT = 1
+_ROWS_IN_LINE = 200
 
 
 def _agreed() -> list[Table]:
@@ -112,17 +113,27 @@ def _know(connection: Connection, keys: Iterable[Iterable[Any]]) -> None:
 
 
 def pack(dumped: Mapping[str, Any]) -> bytes:
-    return zlib.compress(json.dumps(dumped, separators=(",", ":")).encode())
+    """In lines of some rows each: whoever shares the interpreter with this can go on in between."""
+    head = {name: value for name, value in dumped.items() if name != "tables"}
+    lines = [json.dumps(head)]
+    for name, table in dumped["tables"].items():
+        rows = table["rows"]
+        for start in range(0, max(1, len(rows)), _ROWS_IN_LINE):
+            lines.append(json.dumps([name, table["columns"], rows[start : start + _ROWS_IN_LINE]]))
+    return zlib.compress("\n".join(lines).encode())
 
 
 def unpack(data: bytes) -> dict[str, Any]:
     """Raises ValueError."""
     try:
-        unpacked = json.loads(zlib.decompress(data))
+        head, *lines = zlib.decompress(data).decode().split("\n")
     except zlib.error as error:
         raise ValueError(f"the agreed state cannot be unpacked: {error}") from error
-    assert isinstance(unpacked, dict)
-    return unpacked
+    tables: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        name, columns, rows = json.loads(line)
+        tables.setdefault(name, {"columns": columns, "rows": []})["rows"] += rows
+    return {**json.loads(head), "tables": tables}
 
 
 def to_text(data: bytes) -> str:

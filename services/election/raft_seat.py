@@ -31,7 +31,7 @@ __all__ = ["RaftSeat"]
 _log = structlog.get_logger(__name__)
 _TELL_SECONDS = 0.15  # how often a deadline is told, which lies half a second ahead
 _FOLLOW_SECONDS = 1.0
-_ANNOUNCE_SECONDS = 5.0
+_ANNOUNCE_SECONDS = 2.0
 _PREPARE_SECONDS = 0.5
 _LAPSE_SECONDS = 1.5
 """So long a leader may have no right to act before it is said not to lead: by then it has stepped down."""
