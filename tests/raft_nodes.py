@@ -47,11 +47,10 @@ class RaftNodes:
             self.nodes.append(node)
 
     def start(self) -> None:
-        """All at once; until all have seen all servers and one acts."""
+        """One after another (Ray heads that look for ports at the same time meet); until one acts and all
+        have seen all servers."""
         for node in self.nodes:
-            node.launch()
-        for node in self.nodes:
-            node.wait_said("serving http", 90)
+            node.start()
         wait_until(lambda: self.acting, 30, self.story)
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda node: node.wait_instances(self.topology.servers), self.nodes))

@@ -84,11 +84,15 @@ class Durable:
                 known.append(Instance(key=stored.key))
         self._registry.restore(known)
         await self.synchronise()
-        for deposed in self._deposed:  # the facts of a new master may be older than its promotion
-            record = self._clusters.get(deposed.cluster_id)
-            if record is not None:
-                self._registry.promoted(record.master_key, deposed.key)
+        self._take_over_promotions(self._deposed)
         self._behind.start()
+
+    def _take_over_promotions(self, deposed: Iterable[DeposedMaster]) -> None:
+        """The facts that are known of a new master may be older than its promotion."""
+        for one in deposed:
+            record = self._clusters.get(one.cluster_id)
+            if record is not None:
+                self._registry.promoted(record.master_key, one.key)
 
     async def synchronise(self) -> bool:
         """Take over what is registered, and the servers that another node found or forgot.
@@ -118,8 +122,10 @@ class Durable:
         self._read_error = ""
         self.recoveries_enabled = recoveries_enabled
         if promotions == self._promotions:
-            self._deposed = deposed
+            before, self._deposed = self.deposed_keys, deposed
             self._clusters.update({record.id: record for record in records})
+            if not self.acts:
+                self._take_over_promotions([one for one in deposed if one.key not in before])
             self._publish_identities()
         self._rules, self._downtimes = rules, downtimes
         self.expire(utc_now())

@@ -120,7 +120,7 @@ def test_a_master_and_the_acting_node_killed_together(setup: RaftNodes) -> None:
     for node in left:
         wait_until(lambda node=node: node.instances()[str(topology.master.key)]["IsDowntimed"], TOLD_SECONDS)
         assert node.instances()[str(preferred.key)]["PromotionRule"] == "prefer"
-        assert node.api("clusters") == [str(preferred.key)]
+        wait_until(lambda node=node: node.api("clusters") == [str(preferred.key)], TOLD_SECONDS, setup.story)
 
 
 @pytest.mark.long
