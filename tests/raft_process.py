@@ -44,6 +44,10 @@ class Recorder:
         self.commands.append((index, command.decode()))
         return len(self.commands)
 
+    async def check(self) -> None:
+        if self.hindrance:
+            raise MachineUnavailableError(self.hindrance)
+
     async def snapshot(self) -> bytes:
         return json.dumps(self.commands).encode()
 

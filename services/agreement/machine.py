@@ -132,6 +132,10 @@ class StoreMachine:
         except StoreError as error:
             raise MachineUnavailableError(str(error)) from error
 
+    async def check(self) -> None:
+        same = update(RAFT_STATE).values(applied_index=RAFT_STATE.c.applied_index)
+        await self._locally(lambda: self._database.write(lambda connection: connection.execute(same)))
+
     async def snapshot(self) -> bytes:
         def work(connection: Connection) -> dict[str, Any]:
             applied, log_id = place_in(connection, self._database.path, self._member)

@@ -32,6 +32,7 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 _ERRORS_KEPT = 10
 _AGAIN_SECONDS = 0.5
+_CHECK_SECONDS = 1.0
 _STUCK_SECONDS = 2.0
 """Longer than this no command takes to apply on a member that is well."""
 
@@ -51,6 +52,9 @@ class StateMachine(Protocol):
 
     async def apply(self, index: int, command: bytes) -> object:
         """The result is the proposer's. So is what it raises, which is recorded and never retried."""
+
+    async def check(self) -> None:
+        """Whether something could be applied now; asked when nothing has been for a while."""
 
     async def snapshot(self) -> bytes:
         """The state, all of it."""
@@ -136,7 +140,11 @@ class Applier:
 
     async def run(self) -> None:
         while True:
-            await self._arrived.wait()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), _CHECK_SECONDS)
+            except asyncio.TimeoutError:
+                await self._until_it_works(self._machine.check, "check")
+                continue
             while self._due:
                 await self._do(self._due.popleft())
             if self._asked and self._core is not None:

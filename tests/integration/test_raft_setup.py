@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -195,6 +196,53 @@ def test_a_minority_serves_reads_and_does_not_act(setup: RaftNodes) -> None:
     wait_until(lambda: setup.acting, 60, setup.story)
     for node in killed:
         node.wait_said("serving http", 90)
+
+
+@pytest.mark.long
+def test_who_leads_with_a_store_that_fails_hands_over(setup: RaftNodes) -> None:
+    """Another process holds its file: it says so, does not act, and leaves nothing out."""
+    leader, replica = setup.leader(), setup.topology.replicas[0]
+    others = setup.others(leader)
+    with closing(sqlite3.connect(leader.database, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        wait_until(lambda: any(node.leads for node in others), 20, setup.story)
+        status, reply = leader.get("health")
+        assert status == 500
+        assert "held by another process" in reply["Message"]
+        acting = next(node for node in others if node.leads)
+        acting.api(f"register-candidate/127.0.0.1/{replica.port}/prefer_not")
+    for node in setup.nodes:
+        wait_until(
+            lambda node=node: node.instances()[str(replica.key)]["PromotionRule"] == "prefer_not",
+            20,
+            setup.story,
+        )
+        wait_until(lambda node=node: node.get("health")[0] == 200, 20, lambda node=node: node.get("health"))
+
+
+@pytest.mark.long
+def test_a_corrupt_log_is_told_and_takes_no_part(setup: RaftNodes) -> None:
+    node = setup.others(setup.leader())[0]
+    assert node.stop() == 0
+    file = node.folder / "raft" / "orchestray-raft.db"
+    for part in file.parent.glob("orchestray-raft.db*"):
+        part.unlink()
+    file.write_bytes(b"this is no database" * 1000)
+    node.start()
+    wait_until(lambda: node.answers("raft-state") == "Shutdown", 20, setup.story)
+    for path in ("health", "raft-health"):
+        status, reply = node.get(path)
+        assert status == 500
+        assert str(file) in reply["Message"]
+        assert "move the file" in reply["Message"]
+    assert len(node.api("all-instances")) == 3
+    for part in file.parent.glob("orchestray-raft.db*"):
+        part.unlink()  # the mend, upon which it goes on by itself
+    wait_until(lambda: node.answers("raft-health") == "healthy", 20, setup.story)
+    wait_until(lambda: node.get("health")[0] == 200, 20, lambda: node.get("health"))
+    assert node.stop() == 0
+    node.start()
+    _same_everywhere(setup)
 
 
 @pytest.mark.long

@@ -26,6 +26,7 @@ from services.topology.records import (
     JournalEntry,
     JournalPhase,
 )
+from tests.backends import FLAVOURS, SERVERS, empty_backend
 from tests.unit.agreement.members import alone
 from tests.unit.store.samples import MASTER, OTHER, REPLICA, T0, detection, entry, recovery
 
@@ -161,7 +162,12 @@ async def direct(tmp_path: Path) -> AsyncIterator[Store]:
     await store.close()
 
 
-async def test_each_operation_is_as_without_raft(tmp_path: Path, direct: Store) -> None:
+@pytest.mark.parametrize("flavour", FLAVOURS)
+async def test_each_operation_is_as_without_raft(
+    tmp_path: Path, direct: Store, flavour: str, request: pytest.FixtureRequest
+) -> None:
+    """On each kind of backend, with the numbers that a SQLite file of its own gives."""
+    backend = None if flavour == "sqlite" else empty_backend(request.getfixturevalue(SERVERS[flavour]))
     called = {name for name, _, _ in CALLS}
     assert called == {name for name in OPERATIONS if not name.startswith("founding.")}
     # A lease of a term that has begun, as the leader's first command in raft.
@@ -171,7 +177,7 @@ async def test_each_operation_is_as_without_raft(tmp_path: Path, direct: Store) 
         )
     )
     errors = set()
-    async with alone(tmp_path) as member:
+    async with alone(tmp_path, backend) as member:
         for call in CALLS:
             expected, found = await _done(direct, call), await _done(member.store, call)
             if "StaleTermError" in expected:  # its text names the newest term
