@@ -74,6 +74,12 @@ class RaftNodes:
     def member(self, node: Node) -> str:
         return f"127.0.0.1:{self.ports[self.nodes.index(node)]}"
 
+    @staticmethod
+    def kill(node: Node) -> None:
+        """SIGKILL to all its processes, as if its host had gone."""
+        node.marked.kill_all()
+        node.wait_exit(10)
+
     def forget_state(self, node: Node) -> None:
         """As after the loss of its disk."""
         assert not node.marked.processes()
