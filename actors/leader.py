@@ -120,6 +120,8 @@ class LeaderActor:
         try:
             await self._take_seat(store, self._configuration.settings)
         except BaseException:
+            if isinstance(self._election, RaftSeat):
+                await self._election.node.stop()
             await store.close()
             raise
         self._state = ""

@@ -12,6 +12,7 @@ from typing import Any
 
 from actors.handles import Peer
 from actors.spec import NodeSpec
+from services.agreement.applying import leave_raft
 from services.agreement.store import Propose, agreed_store
 from services.config import Settings
 from services.election.election import LeaseElection
@@ -35,8 +36,9 @@ async def take_seat(
     prepare: Callable[[], Awaitable[None]],
     applied: Callable[[str], None],
 ) -> tuple[Seat, Store]:
-    """For the Leader, which holds the node's lock. Raises RaftConfigurationError."""
+    """For the Leader, which holds the node's lock. Raises RaftConfigurationError, StoreError."""
     if not settings.RaftEnabled:
+        await leave_raft(store.database)
         lease = LeaseElection(
             store.database,
             spec.node_id,

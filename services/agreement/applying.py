@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Insert, Table, insert, select, update
+from sqlalchemy import Connection, Insert, Table, delete, insert, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from services.agreement.tables import NUMBERED
@@ -19,7 +19,7 @@ from services.store.errors import StoreRefusedError, StoreUnusableError
 from services.store.rows import upsert
 from services.store.schema import RAFT_NUMBERS, RAFT_STATE
 
-__all__ = ["AnothersStoreError", "AppliedBeforeError", "ApplyingDatabase", "place_in"]
+__all__ = ["AnothersStoreError", "AppliedBeforeError", "ApplyingDatabase", "leave_raft", "place_in"]
 
 T = TypeVar("T")
 
@@ -92,6 +92,11 @@ def place_in(connection: Connection, path: str, member: str) -> tuple[int, str]:
     if row.member != member:
         raise AnothersStoreError(path, row.member, member)
     return row.applied_index, row.log_id
+
+
+async def leave_raft(database: Database) -> None:
+    """Without raft the store goes ways of its own: should it return, its log makes it anew."""
+    await database.write(lambda connection: connection.execute(delete(RAFT_STATE)))
 
 
 class _Numbering:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from services.agreement.applying import leave_raft
 from services.agreement.commands import encode
 from services.agreement.machine import StoreMachine
 from services.agreement.operations import OPERATIONS
@@ -194,6 +195,23 @@ async def test_a_member_that_lost_its_log_and_one_that_lost_its_store(tmp_path: 
     member = await start(tmp_path, ports)
     await member.until_acting()
     assert await _notes(member.store) == [(2, "after"), (1, "kept")]
+    await member.stop()
+
+
+async def test_a_store_that_was_used_without_raft_meanwhile_is_made_anew_from_the_log(tmp_path: Path) -> None:
+    """What was done to it alone is not agreed on; nothing of the log is passed over because of it."""
+    ports = [free_port()]
+    member = await start(tmp_path, ports)
+    await member.until_acting()
+    await member.store.audit.add(AuditEntry(at=T0, type="t", message="agreed"))
+    await member.stop()
+    store = await Store.open(tmp_path / "0" / "store.db")
+    await leave_raft(store.database)
+    await store.audit.add(AuditEntry(at=T0, type="t", message="alone"))
+    await store.close()
+    member = await start(tmp_path, ports)
+    await member.until_acting()
+    assert await _notes(member.store) == [(1, "agreed")]
     await member.stop()
 
 
