@@ -45,6 +45,7 @@ class RaftNodes:
             node = Node(own, settings)
             endings.callback(node.destroy)
             self.nodes.append(node)
+        endings.callback(self._kill_all)  # which is sooner than to stop them one by one
 
     def start(self) -> None:
         """One after another (Ray heads that look for ports at the same time meet); until one acts and all
@@ -54,6 +55,10 @@ class RaftNodes:
         wait_until(lambda: self.acting, 30, self.story)
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda node: node.wait_instances(self.topology.servers), self.nodes))
+
+    def _kill_all(self) -> None:
+        for node in self.living:
+            node.marked.kill_all()
 
     @property
     def living(self) -> list[Node]:

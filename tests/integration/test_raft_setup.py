@@ -259,7 +259,7 @@ def test_a_corrupt_log_is_told_and_takes_no_part(setup: RaftNodes) -> None:
 @pytest.mark.long
 def test_ten_times_the_acting_node_is_killed(setup: RaftNodes) -> None:
     """Median of at most 1.5 s from SIGKILL of its processes to the next that acts (issue 4)."""
-    took = []
+    took, alone = [], []  # the latter as on a machine that does nothing else
     for _ in range(10):
         leader = setup.leader(60)
         left = setup.others(leader)
@@ -269,8 +269,9 @@ def test_ten_times_the_acting_node_is_killed(setup: RaftNodes) -> None:
         began = time.monotonic()
         setup.kill(leader)
         wait_until(lambda left=left: any(node.leads for node in left), 20, setup.story)
-        took.append((time.monotonic() - began) / busy)
+        took.append(time.monotonic() - began)
+        alone.append(took[-1] / busy)
         leader.start()
         wait_until(lambda node=leader: node.answers("raft-state") == "Follower", 30, setup.story)
     print(f"next acts after {', '.join(f'{seconds:.2f}' for seconds in took)} s")
-    assert statistics.median(took) <= NEXT_ACTS_SECONDS, took
+    assert statistics.median(alone) <= NEXT_ACTS_SECONDS, took
