@@ -40,6 +40,8 @@ from services.node_view import (
     NotLeaderError,
     UnavailableError,
 )
+from services.raft.from_settings import raft_config
+from services.raft.view import RaftView
 from services.store.backend import backend_of
 from services.store.recoveries import RecoveryFilter
 from services.store.store import Store
@@ -54,6 +56,7 @@ APPLICATION = "api.app:create_app"
 """Imported by name: the actors know of the API only that it makes an application of a `Node`."""
 
 _STALE_SECONDS = 10.0  # without news from Topology for so long, the node is not healthy
+_RAFT_SECONDS = 3.0  # the Leader tells of its raft member each second, at least
 _CHANGE_SECONDS = 10.0
 _RECOVER_SECONDS = 120.0
 _SNAPSHOT_SECONDS = 2.0
@@ -175,9 +178,14 @@ class GatewayNode:
             first_seen_active=self._began,
             last_seen_active=utc_now(),
         )
-        active = NodeIdentity(hostname=self._lead.holder.partition(":")[0], token=self._lead.holder)
-        if is_leader:
-            active = me
+        raft = self._raft()
+        others: tuple[NodeIdentity, ...] = ()
+        if raft is not None:
+            active = NodeIdentity(hostname=raft.leader)
+            others = tuple(NodeIdentity(hostname=one) for one in raft.reached if one != raft.advertise)
+        else:
+            holder = self._lead.holder
+            active = me if is_leader else NodeIdentity(hostname=holder.partition(":")[0], token=holder)
         if active.hostname:  # since when this node has heard that it leads, and when last
             active = replace(active, first_seen_active=self._led_since, last_seen_active=self._led_at)
         return NodeStatus(
@@ -187,11 +195,23 @@ class GatewayNode:
             db_backend=backend_of(self.settings).endpoint,
             is_leader=is_leader,
             active_node=active,
-            available_nodes=(me,),
+            available_nodes=(me, *others),
             healthy=not problems,
             error="; ".join(problems),
-            warnings=self.configuration_warnings,
+            warnings=(*self.configuration_warnings, *([raft.note] if raft and raft.note else [])),
+            raft=raft,
         )
+
+    def _raft(self) -> RaftView | None:
+        """As the Leader told it; one that is silent takes no part."""
+        settings = self.settings
+        if not settings.RaftEnabled:
+            return None
+        told = self._lead.raft
+        if told is not None and boottime() - self._lead_at < _RAFT_SECONDS:
+            return told
+        config = raft_config(settings)
+        return RaftView(bind=str(config.bind), advertise=config.node_id, peers=tuple(sorted(config.members)))
 
     # changes
 
@@ -254,6 +274,15 @@ class GatewayNode:
     async def set_global_recoveries(self, enabled: bool) -> None:
         await self._leader.call("set_global_recoveries", enabled, timeout=_CHANGE_SECONDS)
         await self._catch_up()
+
+    async def reelect(self) -> None:
+        await self._leader.call("reelect", timeout=_CHANGE_SECONDS)
+
+    async def raft_yield(self, member: str) -> None:
+        await self._leader.call("raft_yield", member, timeout=_CHANGE_SECONDS)
+
+    async def raft_snapshot(self) -> None:
+        await self._leader.call("raft_snapshot", timeout=_CHANGE_SECONDS)
 
     async def reload_configuration(self, extra_path: str = "") -> tuple[str, ...]:
         """Topology puts it in force or refuses; a Leader that cannot be told now reads it when it starts."""

@@ -1,9 +1,9 @@
 """The Leader: this node's seat in the election, and the recoveries.
 
-Holds the lease's term and deadline and the running recoveries; one per node, on the head, exclusive by a
-file lock that it holds for life. It promises: decisions about one cluster are strictly serial; nothing is
-done without a term whose deadline lies ahead; what it had begun when it died is completed or
-voided by the next term, from the journal. It watches Topology.
+Holds the seat (a lease in the store, or a raft member, see ``seats``) and the running recoveries; one per
+node, on the head, exclusive by a file lock that it holds for life. It promises: decisions about one cluster
+are strictly serial; nothing is done without a term whose deadline lies ahead; what it had begun when it died
+is completed or voided by the next term, from the journal. It watches Topology.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -21,13 +21,15 @@ from actors.leadership import Lead
 from actors.logs import configure_logging
 from actors.names import GATEWAY, LEADER_LOCK, TOPOLOGY, TOPOLOGY_LOCK, head_options
 from actors.news import NewsQueue
+from actors.seats import take_seat
 from actors.spec import Configuration, NodeSpec
 from actors.supervision import watch_over
 from actors.tasks import Periodic, until_started
 from services.config import Settings
 from services.election.clock import boottime
-from services.election.election import LeaseElection
 from services.election.process_lock import ProcessLock, end_holder
+from services.election.raft_seat import RaftSeat
+from services.election.seat import Seat
 from services.execution.coordinator import ClusterView, Coordinator, RecoveryRefusedError
 from services.execution.deposed import fence_deposed
 from services.mysql.session import Mandate
@@ -38,6 +40,7 @@ from services.node_view import (
     UnavailableError,
 )
 from services.policies import login
+from services.raft.errors import RaftError
 from services.store.backend import backend_of
 from services.store.errors import StoreError
 from services.store.recoveries import RecoveryFilter
@@ -53,13 +56,17 @@ __all__ = ["LeaderActor"]
 T = TypeVar("T")
 
 _PEER_SECONDS = 2.0
+_TOPOLOGY_SECONDS = 0.9
+_GATHER_SECONDS = 0.05
+_SHOWN_PARTS = frozenset({"clusters", "instances", "registrations"})
+"""What Topology reads of the store."""
 _log = structlog.get_logger(__name__)
 
 
 class _ElectionMandate:
     """The right to act under one term of this seat."""
 
-    def __init__(self, election: LeaseElection, setup: str, term: int) -> None:
+    def __init__(self, election: Seat, setup: str, term: int) -> None:
         self._election = election
         self._setup = setup
         self._term = term
@@ -91,9 +98,11 @@ class LeaderActor:
         self._periodic = Periodic()
         self._configuration: Configuration | None = None
         self._store: Store | None = None
-        self._election: LeaseElection | None = None
+        self._election: Seat | None = None
         self._coordinator: Coordinator | None = None
         self._term = 0
+        self._led_at = 0.0  # when Topology was last told whether this node leads
+        self._catching_up = False
         self._fencing: set[InstanceKey] = set()
         self._stopping = False
         self._main_task = asyncio.ensure_future(until_started(self._start, self._failed_to_start))
@@ -111,30 +120,27 @@ class LeaderActor:
         try:
             await self._take_seat(store, self._configuration.settings)
         except BaseException:
+            if isinstance(self._election, RaftSeat):
+                await self._election.node.stop()
             await store.close()
             raise
         self._state = ""
 
     async def _take_seat(self, store: Store, settings: Settings) -> None:
-        self._store = store
-        self._election = LeaseElection(
-            store.database,
-            self._spec.node_id,
-            length=settings.LeaseMilliseconds / 1000,
-            renew=settings.LeaseRenewMilliseconds / 1000,
-            holds_node_lock=True,
+        await rehearse(store.database)
+        self._election, self._store = await take_seat(
+            self._spec, settings, store, prepare=self._bring_topology_up_to_date, applied=self._agreed
         )
         self._coordinator = Coordinator(
-            store,
+            self._store,
             lambda: self._settings,
             self._mandate,
             self,
             (self._spec.hostname, self._spec.token),
         )
         self._periodic.run(self._news.send)
-        await rehearse(store.database)
         await self._elect()
-        self._periodic.every(settings.LeaseRenewMilliseconds / 1000, self._elect)
+        self._periodic.run(self._hold_seat)
         self._periodic.every(1.0, self._resume)
         self._periodic.every(1.0, self._watch_topology)
         self._periodic.every(3600.0, self._purge)
@@ -151,11 +157,18 @@ class LeaderActor:
 
     # the election
 
+    async def _hold_seat(self) -> None:
+        assert self._election is not None
+        while True:
+            await self._election.wait()
+            await self._elect()
+
     async def _elect(self) -> None:
         election, coordinator = self._election, self._coordinator
         assert election is not None and coordinator is not None
         await election.step()
         held = election.leadership()
+        is_news = (held.term if held else 0) != self._term
         if held is not None and held.term != self._term:
             self._term = held.term
             coordinator.elected()
@@ -167,14 +180,34 @@ class LeaderActor:
                 "leader", f"does not lead any more: {election.last_error or 'another does'}", NO_KEY, ""
             )
         holder = election.current_holder()
+        raft = election.view() if isinstance(election, RaftSeat) else None
         lead = Lead(
             term=held.term if held else 0,
             deadline=held.deadline if held else 0.0,
             holder=holder.node_id if holder else "",
             error=election.last_error,
+            uri=raft.leader_uri if raft else "",
+            raft=raft,
         )
         self._periodic.spawn(self._tell(self._gateway, "lead", lead))
-        self._periodic.spawn(self._tell_topology(held is not None))
+        if is_news or boottime() - self._led_at >= _TOPOLOGY_SECONDS:
+            self._led_at = boottime()
+            self._periodic.spawn(self._tell_topology(held is not None))
+
+    async def _bring_topology_up_to_date(self) -> None:
+        """Before this node acts: it then knows of whatever an earlier term did."""
+        await self._tell(self._topology, "synchronise")
+
+    def _agreed(self, part: str) -> None:
+        """In raft: something was applied, be it another node's."""
+        if part in _SHOWN_PARTS and not self._catching_up:
+            self._catching_up = True
+            self._periodic.spawn(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        await asyncio.sleep(_GATHER_SECONDS)
+        self._catching_up = False
+        await self._bring_topology_up_to_date()
 
     async def _tell_topology(self, leads: bool) -> None:
         with contextlib.suppress(NodeError):
@@ -325,6 +358,35 @@ class LeaderActor:
             return await work
         except StoreError as error:
             raise UnavailableError(str(error)) from None
+
+    # raft
+
+    def _raft_seat(self) -> RaftSeat:
+        if not isinstance(self._election, RaftSeat) or self._state:
+            raise UnavailableError(f"the Leader {self._state or 'is not in a raft setup'}")
+        return self._election
+
+    async def agree(self, command: bytes) -> Any:
+        """For Topology: have a change of the store agreed on. Returns and raises as the store does."""
+        return await self._raft_seat().propose(command)
+
+    async def raft_yield(self, member: str) -> None:
+        """Hand the leadership over. Raises RefusedError, NotLeaderError."""
+        seat = self._raft_seat()
+        self._acting()
+        try:
+            await seat.node.yield_to(member)
+        except RaftError as error:
+            raise RefusedError(str(error)) from None
+
+    async def raft_snapshot(self) -> None:
+        await self._raft_seat().node.snapshot()
+
+    async def reelect(self) -> None:
+        """Stop leading; whoever is elected next leads, perhaps this node again."""
+        self._acting()
+        assert self._election is not None
+        await self._election.stand_down()
 
     async def adopt_configuration(self) -> None:
         """Take over what Topology has put in force. One that is only starting reads it anyway."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.raft.view import RaftView
+
 __all__ = ["Lead"]
 
 
@@ -15,3 +17,7 @@ class Lead:
     deadline: float = 0.0
     holder: str = ""
     error: str = ""
+    uri: str = ""
+    """Where other nodes reach the HTTP interface of whoever leads; empty if that is not known."""
+    raft: RaftView | None = None
+    """Of the raft member; None without raft."""

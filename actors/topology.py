@@ -26,9 +26,11 @@ from actors.names import GATEWAY, GATEWAY_LOCK, LEADER, LEADER_LOCK, TOPOLOGY_LO
 from actors.news import NEWS_KEPT, News
 from actors.probe import Assignment
 from actors.probe_set import ProbeSet
+from actors.seats import agreeing_through
 from actors.spec import Configuration, NodeSpec
 from actors.supervision import watch_over
 from actors.tasks import Periodic, until_started
+from services.agreement.store import agreed_store
 from services.analysis import Emergency, RecoveryKind, ReplicationAnalysis
 from services.config import ConfigurationError, Settings, changed_keys
 from services.election.process_lock import ProcessLock, end_holder
@@ -106,7 +108,9 @@ class TopologyActor:
         settings = self._configuration.settings
         registry = Registry(registry_policy(settings, self._spec.hostname, self._spec.token))
         store = await Store.open(backend_of(settings))
-        durable = Durable(store, registry, self._event)
+        if settings.RaftEnabled:
+            store = agreed_store(store, agreeing_through(self._leader))
+        durable = Durable(store, registry, self._event, in_raft=settings.RaftEnabled)
         try:
             await durable.load()
         except BaseException:
@@ -358,8 +362,11 @@ class TopologyActor:
 
     async def leading(self, acts: bool) -> str:
         """Whether this node acts: only then it writes what it observes. Tells which run this is."""
-        if self._durable is not None:
-            self._durable.acts = acts
+        durable = self._durable
+        if durable is not None and durable.acts != acts:
+            durable.acts = acts
+            self._told.clear()  # whoever acts from now on has heard of nothing yet
+            self._analyse()
         return self._run
 
     async def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:

@@ -142,6 +142,7 @@ def blocked_to_wire(attempt: BlockedRecovery) -> dict[str, Any]:
 
 def status_to_wire(status: NodeStatus, configuration_warnings: Sequence[str]) -> dict[str, Any]:
     """``HealthStatus`` (6.8), and ``Warnings``, which is ours: what an operator should look at."""
+    raft = status.raft
     return {
         "Healthy": status.healthy,
         "Hostname": status.hostname,
@@ -150,11 +151,11 @@ def status_to_wire(status: NodeStatus, configuration_warnings: Sequence[str]) ->
         "ActiveNode": _node_to_wire(status.active_node),
         "Error": {"Message": status.error} if status.error else None,
         "AvailableNodes": [_node_to_wire(node) for node in status.available_nodes],
-        "RaftLeader": "",
-        "IsRaftLeader": False,
-        "RaftLeaderURI": "",
-        "RaftAdvertise": "",
-        "RaftHealthyMembers": None,
+        "RaftLeader": raft.leader if raft else "",
+        "IsRaftLeader": raft is not None and status.is_leader,
+        "RaftLeaderURI": raft.leader_uri if raft else "",
+        "RaftAdvertise": raft.advertise if raft else "",
+        "RaftHealthyMembers": list(raft.reached) if raft and status.is_leader else None,
         "Warnings": list(dict.fromkeys([*configuration_warnings, *status.warnings])),
     }
 

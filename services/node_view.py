@@ -26,6 +26,7 @@ from services.node_errors import (
     UnknownClusterError,
     UnknownInstanceError,
 )
+from services.raft.view import RaftView
 from services.store.recoveries import RecoveryFilter
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
@@ -84,6 +85,8 @@ class NodeStatus:
     healthy: bool = True
     error: str = ""
     warnings: tuple[str, ...] = ()
+    raft: RaftView | None = None
+    """This node as a raft member; None without raft."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +264,16 @@ class Node(Protocol):
         ...
 
     async def set_global_recoveries(self, enabled: bool) -> None: ...
+
+    async def reelect(self) -> None:
+        """Stop leading; whoever is elected next leads, perhaps this node again."""
+        ...
+
+    async def raft_yield(self, member: str) -> None:
+        """Hand the leadership over to that raft member. Raises RefusedError."""
+        ...
+
+    async def raft_snapshot(self) -> None: ...
 
     async def reload_configuration(self, extra_path: str = "") -> tuple[str, ...]:
         """Read the configuration files again, then ``extra_path``; all or nothing.

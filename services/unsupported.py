@@ -17,7 +17,6 @@ def refuse_unsupported(settings: Settings) -> None:
                 'database and account (MySQLOrchestrator…), or set BackendDB "sqlite" and SQLite3DataFile'
             ),
         ),
-        (settings.RaftEnabled, "RaftEnabled: raft is not supported yet; set it to false"),
         (
             settings.UseSSL,
             "UseSSL: the listener speaks plain HTTP as yet; set it to false and have a proxy do TLS",

@@ -19,7 +19,7 @@ import structlog
 
 from services.election.clock import boottime
 from services.raft.config import Address, RaftConfig, TlsFiles
-from services.raft.errors import RaftError
+from services.raft.errors import MachineUnavailableError, RaftError
 from services.raft.node import RaftNode
 
 
@@ -29,12 +29,24 @@ class Recorder:
     def __init__(self) -> None:
         self.commands: list[tuple[int, str]] = []
         self.restored = 0
+        self.hindrance = ""
+
+    async def begin(self, *, is_new: bool) -> int:
+        if is_new:
+            self.commands = []
+        return self.commands[-1][0] if self.commands else 0
 
     async def apply(self, index: int, command: bytes) -> object:
+        if self.hindrance:
+            raise MachineUnavailableError(self.hindrance)
         if command == b"poison":
             raise ValueError("poison cannot be applied")
         self.commands.append((index, command.decode()))
         return len(self.commands)
+
+    async def check(self) -> None:
+        if self.hindrance:
+            raise MachineUnavailableError(self.hindrance)
 
     async def snapshot(self) -> bytes:
         return json.dumps(self.commands).encode()
@@ -77,6 +89,9 @@ async def answer(node: RaftNode, machine: Recorder, asked: list[Any]) -> object:
         return await node.yield_to(arguments[0])
     if what == "step_down":
         return node.step_down()
+    if what == "hinder":
+        machine.hindrance = arguments[0]
+        return None
     if what == "snapshot":
         return node.snapshot()
     if what == "file_limit":  # from now on no file grows beyond: a full disk

@@ -7,7 +7,7 @@ import re
 from starlette.responses import Response
 
 from api.replies import bare
-from api.routes.call import Call, ToCall, changing_router, reading_router, route
+from api.routes.call import ToCall, changing_router, reading_router, route
 from api.wire_records import status_to_wire
 
 __all__ = ["changes", "reads", "status"]
@@ -68,31 +68,7 @@ async def reload_configuration(call: ToCall) -> Response:
     return call.ok(f"Config reloaded{waiting}", extra_path)
 
 
-# raft: a setup of its own, which this node is not in
-
-
-@route(reads, "raft-state", "raft-leader", "raft-peers", "raft-health", "raft-status")
-async def raft(call: ToCall) -> Response:
-    return _no_raft(call)
-
-
-@route(reads, "raft-follower-health-report/:token/:raft_bind/:raft_advertise")
-async def raft_health_report(call: ToCall) -> Response:
-    return _no_raft(call)
-
-
-@route(
-    changes,
-    "raft-add-peer/:addr",
-    "raft-remove-peer/:addr",
-    "raft-yield/:node",
-    "raft-yield-hint/:hint",
-    "raft-snapshot",
-)
-async def raft_change(call: ToCall) -> Response:
-    return _no_raft(call)
-
-
-def _no_raft(call: Call) -> Response:
-    name = call.request.url.path.removeprefix(f"{call.api.url_prefix}/api/").partition("/")[0]
-    return call.error(f"{name}: not running with raft setup")
+@route(changes, "reelect")
+async def reelect(call: ToCall) -> Response:
+    await call.node.reelect()
+    return call.ok("Set re-elections")

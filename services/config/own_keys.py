@@ -13,8 +13,19 @@ from dataclasses import dataclass
 from services.config.errors import UnfitValueError
 from services.config.filters import check_cluster_filter
 from services.config.keys import key
-from services.config.kinds import FLAG, NATURAL, PATH, POSITIVE, TEXTS, CheckedText, Map, Whole
-from services.config.values import FrozenMap
+from services.config.kinds import (
+    FLAG,
+    NATURAL,
+    NO_SECRET,
+    PATH,
+    POSITIVE,
+    SECRET,
+    TEXTS,
+    CheckedText,
+    Map,
+    Whole,
+)
+from services.config.values import FrozenMap, Secret
 
 __all__ = ["OwnKeys"]
 
@@ -90,6 +101,22 @@ class OwnKeys:
     LeaseRenewMilliseconds: int = key(
         Whole(10), 1000, "how often the lease is renewed", unit="ms", restart=True
     )
+    RaftSecret: Secret = key(
+        SECRET,
+        NO_SECRET,
+        "shared by all raft members, at least 16 characters: who does not have it is not heard, and cannot "
+        "read what they say",
+        restart=True,
+    )
+    RaftSSLCertFile: str = key(
+        PATH,
+        "",
+        "mutual TLS between raft members (PEM): this one's certificate, which names its host or its entry in "
+        "RaftNodes",
+        restart=True,
+    )
+    RaftSSLPrivateKeyFile: str = key(PATH, "", "the key of RaftSSLCertFile", restart=True)
+    RaftSSLCAFile: str = key(PATH, "", "who signed the certificates of all members", restart=True)
     NodeDirectory: str = key(
         PATH,
         "",

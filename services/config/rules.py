@@ -12,6 +12,7 @@ from typing import Any
 
 from services.config.hook_commands import HOOK_KEYS, hook_complaints
 from services.config.kinds import shown
+from services.config.raft_rules import RAFT_RULES, raft_remarks
 from services.config.settings import Settings
 
 __all__ = ["RULES", "Rule", "adjusted", "remarks"]
@@ -99,18 +100,6 @@ def _backend_certificate(s: Settings) -> str | None:
     return f"{missing}: is empty, while {given[0]} is set; give the file that belongs to it"
 
 
-def _raft_directory(s: Settings) -> str | None:
-    if s.RaftEnabled and not s.RaftDataDir:
-        return "RaftDataDir: is empty, while RaftEnabled is true; give the path of a directory"
-    return None
-
-
-def _raft_address(s: Settings) -> str | None:
-    if s.RaftEnabled and not s.RaftBind:
-        return 'RaftBind: is empty, while RaftEnabled is true; give this node\'s address as "host:port"'
-    return None
-
-
 def _dead_poll(s: Settings) -> str | None:
     if s.DeadInstancePollSecondsMax < s.InstancePollSeconds:
         return (
@@ -157,8 +146,7 @@ RULES = (
         ),
         _backend_certificate,
     ),
-    Rule(("RaftDataDir", "RaftEnabled"), _raft_directory),
-    Rule(("RaftBind", "RaftEnabled"), _raft_address),
+    *(Rule(keys, broken) for keys, broken in RAFT_RULES),
     Rule(("DeadInstancePollSecondsMax", "InstancePollSeconds"), _dead_poll),
     Rule(("LeaseMilliseconds", "LeaseRenewMilliseconds"), _lease),
     Rule(("HTTPAuthUser", "AuthenticationMethod"), _multi_user),
@@ -257,6 +245,7 @@ def remarks(s: Settings, given: Collection[str]) -> Iterator[tuple[str, str]]:
         if asked:
             yield key, "has no effect: orchestray does not support this; remove it"
     yield from _hook_remarks(s)
+    yield from raft_remarks(s)
 
 
 def _backend_remarks(s: Settings) -> Iterator[tuple[str, str]]:

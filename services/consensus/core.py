@@ -203,6 +203,12 @@ class Raft:
             raise NotLeadingError
         self._become_follower(self.hard.term)
 
+    def stand_back(self, now: float) -> None:
+        """Do not ask for votes for now: called again and again by who could not act as a leader."""
+        self._advance(now)
+        if self._leading is None:
+            self._election_at = self._next_election()
+
     def matches(self) -> dict[str, int]:
         """A leader: up to where each peer is known to have the log."""
         return {} if self._leading is None else self._leading.matches()

@@ -97,6 +97,14 @@ class LeaseElection:
         else:
             self.last_error = ""
 
+    async def wait(self) -> None:
+        """Until the next step is due. For who calls ``step``."""
+        await asyncio.sleep(self._renew)
+
+    async def stand_down(self) -> None:
+        """Let whoever comes first take the lease; it may be this node again."""
+        await self.release()
+
     async def run(self) -> None:
         """Step for ever: each ``renew`` seconds, and at once when another's lease runs out."""
         while True:

@@ -5,7 +5,9 @@ Errors (each says what failed, and the mend)::
     RaftError
     |-- RaftConfigurationError   it can never work as configured
     |-- StorageError             the file of its log: missing, full, corrupt, another member's; `mendable` in
-    place |-- PeerError                a connection is refused or broken; tried again by itself
+    |                            place
+    |-- MachineUnavailableError  the state machine cannot work now: nothing was done, it is tried again
+    |-- PeerError                a connection is refused or broken; tried again by itself
     |-- NotLeadingError          another member leads: nothing was done; `leader` if it is known
     |-- BusyError                more is waiting to be applied than may wait: nothing was done
     |-- ProposalLostError        another leader's entry took its place: it is not done, and never will be
@@ -19,6 +21,7 @@ from __future__ import annotations
 __all__ = [
     "BusyError",
     "CommandFailedError",
+    "MachineUnavailableError",
     "NotLeadingError",
     "OutcomeUnknownError",
     "PeerError",
@@ -43,6 +46,10 @@ class StorageError(RaftError):
     def __init__(self, message: str, *, mendable: bool = True) -> None:
         super().__init__(message)
         self.mendable = mendable
+
+
+class MachineUnavailableError(RaftError):
+    """What hinders it is of this member only, as a full disk is: no entry may be left out because of it."""
 
 
 class PeerError(RaftError):

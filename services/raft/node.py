@@ -7,6 +7,8 @@ demands.
   it was done: not (`NotLeadingError`, `BusyError`, `ProposalLostError`), unknown (`OutcomeUnknownError`), or
   done in vain.
 * ``leadership()`` is computed from the clock each time, and never overlaps with another member's.
+* A state machine that cannot work now stops the applying and the leading, and nothing else: this member still
+  votes and keeps the log. It hands the leadership over, and does not ask for it.
 * A disk that fails ends this member's *life*: the core, with all that it believed, is thrown away, nothing
   more is sent, and every second it is tried to begin again from what is on the disk. ``state().error`` says
   what to mend.
@@ -60,6 +62,7 @@ class RaftState:
     snapshot_index: int
     failed_commands: int
     last_failures: tuple[str, ...]
+    takes_part: bool  # it votes and keeps the log
     error: str
 
 
@@ -79,10 +82,18 @@ class RaftNode:
     """One seat. The caller holds the node's file lock; the log's own lock guards against who does not."""
 
     def __init__(
-        self, config: RaftConfig, machine: StateMachine, *, clock: Callable[[], float] = boottime
+        self,
+        config: RaftConfig,
+        machine: StateMachine,
+        *,
+        clock: Callable[[], float] = boottime,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """``changed`` is called when another leads, in another term, or this one may act, or not any more."""
         self.config = config
         self._clock = clock
+        self._changed = changed
+        self._seen: tuple[object, ...] = ()
         self._core: Raft | None = None
         self._error = "not started"
         self._wake = asyncio.Event()
@@ -116,7 +127,7 @@ class RaftNode:
 
     def leadership(self) -> Leadership | None:
         """The right to act as of now; its deadline is on the clock ``boottime``."""
-        if self._core is None or self._failure is not None:
+        if self._core is None or self._failure is not None or self._applier.trouble:
             return None
         return self._core.leadership(self._clock())
 
@@ -140,7 +151,8 @@ class RaftNode:
             snapshot_index=0 if core is None else core.log.snapshot.index,
             failed_commands=self._applier.failed,
             last_failures=tuple(self._applier.errors),
-            error=self._error,
+            takes_part=core is not None,
+            error=self._error or self._applier.trouble,
         )
 
     def peers(self) -> tuple[PeerState, ...]:
@@ -243,19 +255,40 @@ class RaftNode:
             random=SystemRandom(),
             timing=self.config.timing,
         )
-        self._applier.begin(core)
+        self._applier.begin(core, is_new=core.log.last_index == 0)
         self._core, self._error = core, ""
         while True:
             self._wake.clear()
             if self._failure is not None:
                 raise self._failure
+            if self._applier.trouble:
+                self._stand_back(core)
             core.tick(self._clock())
             ready = core.ready()
             if ready:
                 await self._do(ready)
+            self._tell_changes()
+            if ready:
                 continue
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(0.001, core.wake_at() - self._clock()))
+
+    def _stand_back(self, core: Raft) -> None:
+        """Another is to lead, if there is one that can."""
+        if core.role is not Role.LEADER:
+            core.stand_back(self._clock())
+            return
+        matches = core.matches()
+        able = [name for name, peer in self._peers.members.items() if peer.connected and name in matches]
+        if able:
+            core.transfer(max(able, key=lambda name: matches[name]), self._clock())
+
+    def _tell_changes(self) -> None:
+        core = self._core
+        seen = () if core is None else (core.role, core.hard.term, core.leader, self.leadership() is not None)
+        if seen != self._seen:
+            self._seen = seen
+            self._changed()
 
     async def _do(self, ready: Ready) -> None:
         if ready.persist:
@@ -275,6 +308,7 @@ class RaftNode:
         self._core = None
         self._failure = None
         self._applier.end()
+        self._tell_changes()
 
     def _receive(self, sender: str, message: Message) -> None:
         core = self._core

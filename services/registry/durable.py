@@ -36,15 +36,21 @@ Event = Callable[[str, str, InstanceKey, str], None]
 
 
 class Durable:
-    """Between the registry and the store. ``acts``: only the acting node writes what it observes."""
+    """Between the registry and the store. ``acts``: only the acting node writes what it observes.
 
-    def __init__(self, store: Store, registry: Registry, event: Event) -> None:
+    In raft the store is this node's own, and every node writes there what it observes. Which servers are
+    known is agreed on: the acting node proposes those that it found, and all follow.
+    """
+
+    def __init__(self, store: Store, registry: Registry, event: Event, *, in_raft: bool = False) -> None:
         self.acts = False
+        self._in_raft = in_raft
         self.recoveries_enabled = True
         self._store = store
         self._registry = registry
         self._event = event
-        self._behind = WriteBehind(store.instances.upsert_many, pause_seconds=_GATHER_SECONDS)
+        save = store.instances.update_many if in_raft else store.instances.upsert_many
+        self._behind = WriteBehind(save, pause_seconds=_GATHER_SECONDS)
         self._clusters: dict[str, ClusterRecord] = {}
         self._deposed: tuple[DeposedMaster, ...] = ()
         self._promotions = 0
@@ -78,11 +84,15 @@ class Durable:
                 known.append(Instance(key=stored.key))
         self._registry.restore(known)
         await self.synchronise()
-        for deposed in self._deposed:  # the facts of a new master may be older than its promotion
-            record = self._clusters.get(deposed.cluster_id)
-            if record is not None:
-                self._registry.promoted(record.master_key, deposed.key)
+        self._take_over_promotions(self._deposed)
         self._behind.start()
+
+    def _take_over_promotions(self, deposed: Iterable[DeposedMaster]) -> None:
+        """The facts that are known of a new master may be older than its promotion."""
+        for one in deposed:
+            record = self._clusters.get(one.cluster_id)
+            if record is not None:
+                self._registry.promoted(record.master_key, one.key)
 
     async def synchronise(self) -> bool:
         """Take over what is registered, and the servers that another node found or forgot.
@@ -107,13 +117,15 @@ class Durable:
         if self.acts:
             downtimes = await self._settle_lost(downtimes)
         recoveries_enabled = await self._store.registrations.recoveries_enabled()
-        stored = () if self.acts else await self._store.instances.load_all()
-        others_changed = not self.acts and self._follow(stored)
+        follows = self._in_raft or not self.acts
+        others_changed = follows and self._follow(await self._store.instances.load_all())
         self._read_error = ""
         self.recoveries_enabled = recoveries_enabled
         if promotions == self._promotions:
-            self._deposed = deposed
+            before, self._deposed = self.deposed_keys, deposed
             self._clusters.update({record.id: record for record in records})
+            if not self.acts:
+                self._take_over_promotions([one for one in deposed if one.key not in before])
             self._publish_identities()
         self._rules, self._downtimes = rules, downtimes
         self.expire(utc_now())
@@ -137,7 +149,7 @@ class Durable:
             self._apply(instance, registered.get(key, "neutral"), down.get(key))
 
     def _follow(self, stored: Iterable[KnownInstance]) -> bool:
-        """Another node acts: what it found is watched here too, what it forgot is forgotten."""
+        """Others act, or did: what they found is watched here too, what they forgot is forgotten."""
         keys = frozenset(known.key for known in stored)
         found = keys - self._registry.instances.keys()
         gone = (self._in_store - keys) & self._registry.instances.keys()
@@ -162,9 +174,11 @@ class Durable:
 
     def note(self, instances: Iterable[Instance]) -> None:
         """These were read: keep them, without anybody waiting for it."""
-        if not self.acts:
+        if not (self.acts or self._in_raft):
             return
         for instance in instances:
+            if self._in_raft and instance.key not in self._in_store:
+                continue  # it is not agreed yet that it is known
             if instance.key in self._registry.instances and self._is_news(instance):
                 self._behind.put(
                     KnownInstance(
@@ -186,7 +200,20 @@ class Durable:
     async def identify(self, topology: Topology) -> None:
         """Give clusters that have none an identity, once their top was really seen."""
         async with self._identifying:  # of two reports of one cluster, the second finds it identified
+            if self._in_raft and self.acts:
+                await self._agree_on_known()
             await self._identify(topology)
+
+    async def _agree_on_known(self) -> None:
+        new = self._registry.instances.keys() - self._in_store
+        if not new:
+            return
+        try:
+            await self._store.instances.discover(sorted(new))
+        except StoreError as error:
+            _log.warning("new servers are not agreed on", reason=str(error))
+        else:
+            self._in_store |= new
 
     async def _identify(self, topology: Topology) -> None:
         identified = {record.master_key for record in self._clusters.values()}

@@ -21,6 +21,8 @@ StoreError
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.topology.keys import InstanceKey
 from services.topology.records import Recovery
 
@@ -48,6 +50,17 @@ __all__ = [
 
 class StoreError(Exception):
     """Base of all; the text names the file or backend and, where there is one, the mend."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, to another process: most are made of more than their text."""
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(kind: type[StoreError], arguments: tuple[Any, ...], state: dict[str, Any]) -> StoreError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
 
 
 class StoreUnusableError(StoreError):

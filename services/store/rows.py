@@ -89,8 +89,8 @@ def upsert_statement(table: Table, dialect: str) -> Insert:
 def fence(connection: Connection, term: int) -> None:
     """Refuse a change in the name of a term when a newer one was elected. Raises StaleTermError.
 
-    The lease row stays as it is until this transaction ends: a taker waits for it. Without a lease in
-    this store (raft elects elsewhere) any term passes.
+    The lease row stays as it is until this transaction ends: a taker waits for it. In raft the row is what
+    the newest leader proposed (``agreement.founding``). Without one any term passes.
     """
     newest = connection.execute(select(LEASE.c.term).with_for_update(read=True)).scalar()
     if newest is not None and newest > term:

@@ -42,6 +42,8 @@ __all__ = [
     "LEASE",
     "METADATA",
     "PROMOTION_RULES",
+    "RAFT_NUMBERS",
+    "RAFT_STATE",
     "RECOVERIES",
     "RECOVERY_JOURNAL",
     "RECOVERY_STEPS",
@@ -50,7 +52,7 @@ __all__ = [
     "VERSION_TABLE",
 ]
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration; compared as a number with what a file says of itself."""
 VERSION_TABLE = "orchestray_schema"
 
@@ -284,5 +286,23 @@ LEASE = Table(
     Column("term", BigInteger, nullable=False),
     Column("counter", BigInteger, nullable=False),
     Column("length_ms", Integer, nullable=False),
+    **_OPTIONS,
+)
+
+RAFT_STATE = Table(
+    "raft_state",
+    METADATA,
+    Column("one", Integer, primary_key=True, autoincrement=False),  # 1: there is one row at most
+    Column("member", _Host, nullable=False),  # whose store this is
+    Column("log_id", _Word, nullable=False),  # of the log that was applied; empty if none was
+    Column("applied_index", BigInteger, nullable=False),
+    **_OPTIONS,
+)
+
+RAFT_NUMBERS = Table(
+    "raft_numbers",
+    METADATA,
+    Column("name", _Word, primary_key=True),  # a table
+    Column("last", BigInteger, nullable=False),  # id that was given there
     **_OPTIONS,
 )

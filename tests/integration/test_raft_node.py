@@ -254,6 +254,32 @@ async def test_a_command_that_fails_is_recorded_and_the_next_is_applied(setup: S
     await setup.equal()
 
 
+async def test_a_machine_that_cannot_work_now_leaves_nothing_out_and_does_not_lead(setup: Setup) -> None:
+    leader = await setup.leader()
+    await leader.ask("propose", "before")
+    await leader.ask("hinder", "no room")
+    with pytest.raises(RuntimeError, match=r"OutcomeUnknown|NotLeading"):
+        await leader.ask("propose", "meanwhile")
+    assert (await leader.ask("state"))["error"] == "no room"
+    assert await leader.ask("leadership") is None
+    successor = await setup.leader(besides=leader.name)
+    await successor.ask("propose", "after")
+    for other in setup.others(successor):
+        await other.ask("hinder", "no room")
+    await successor.ask("propose", "last")
+    await successor.kill()
+    await asyncio.sleep(1.5)
+    for other in setup.others(successor):
+        assert await other.ask("leadership") is None, "nobody who cannot apply leads"
+    for other in setup.others(successor):
+        await other.ask("hinder", "")
+    await setup.leader()
+    await setup.equal()
+    commands = [command for _, command in await leader.ask("commands")]
+    assert commands == ["before", "meanwhile", "after", "last"]
+    await successor.start()
+
+
 async def test_a_follower_refuses_and_names_the_leader(setup: Setup) -> None:
     leader = await setup.leader()
     with pytest.raises(RuntimeError, match=f"NotLeadingError: the raft leader is {leader.name}"):

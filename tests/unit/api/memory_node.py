@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
 from services.config import Settings, from_mapping
 from services.node_view import EventLog, NodeIdentity, NodeStatus, RefusedError
+from services.raft.view import RaftView
 from services.store.recoveries import RecoveryFilter
 from services.store.store import Store
 from services.store.times import utc_now
@@ -111,6 +112,7 @@ class MemoryNode:
     done: list[tuple[object, ...]] = field(default_factory=list)
     fails_with: BaseException | None = None
     promotes: InstanceKey | None = None
+    raft: RaftView | None = None
 
     def show(self, instances: Iterable[Instance]) -> None:
         self.topology = snapshot(instances)
@@ -129,6 +131,7 @@ class MemoryNode:
             healthy=not self.error,
             error=self.error,
             warnings=("the disk is nearly full",) if self.error else (),
+            raft=self.raft,
         )
 
     def _note(self, *what: object) -> None:
@@ -170,6 +173,15 @@ class MemoryNode:
     async def set_global_recoveries(self, enabled: bool) -> None:
         self._note("set-global-recoveries", enabled)
         self.global_recoveries_enabled = enabled
+
+    async def reelect(self) -> None:
+        self._note("reelect")
+
+    async def raft_yield(self, member: str) -> None:
+        self._note("raft-yield", member)
+
+    async def raft_snapshot(self) -> None:
+        self._note("raft-snapshot")
 
     async def reload_configuration(self, extra_path: str = "") -> tuple[str, ...]:
         self._note("reload-configuration", extra_path)

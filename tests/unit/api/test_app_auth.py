@@ -104,8 +104,8 @@ async def test_a_proxy_on_this_host_is_not_the_caller(case: Any, header: str) ->
         "ack-recovery/1?comment=x", "ack-recovery/uid/1?comment=x", "ack-recovery/cluster/orders?comment=x",
         "ack-recovery/cluster/alias/orders?comment=x", "ack-recovery/instance/a/1?comment=x",
         "ack-all-recoveries?comment=x", "enable-global-recoveries", "disable-global-recoveries",
-        "reload-configuration", "raft-add-peer/a", "raft-remove-peer/a", "raft-yield/a", "raft-yield-hint/a",
-        "raft-snapshot",
+        "reload-configuration", "reelect", "raft-add-peer/a", "raft-remove-peer/a", "raft-yield/a",
+        "raft-yield-hint/a", "raft-snapshot",
     ],
 )  # fmt: skip
 async def test_every_changing_route_is_fenced(case: Any, path: str) -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.config import OWN_KEYS
+from services.config import OWN_KEYS, Secret
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 BEGIN = "<!-- own keys: written by python -m tests.unit.config.docs_table -->"
@@ -21,11 +21,17 @@ def table() -> str:
     lines = ["| Key | Type | Default | Unit | Takes effect | Meaning |", "|---|---|---|---|---|---|"]
     for key in OWN_KEYS:
         effect = "restart" if key.restart else "reload"
-        default = json.dumps(dict(key.default) if isinstance(key.default, Mapping) else key.default)
+        default = json.dumps(_plain(key.default))
         lines.append(
             f"| `{key.name}` | {key.kind.label} | {default} | {key.unit} | {effect} | {key.meaning} |"
         )
     return "\n".join(lines)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.reveal() if isinstance(value, Secret) else value
 
 
 def page_with(new_table: str) -> str:

@@ -28,6 +28,7 @@ SECRETS = {
     "HTTPAuthPassword",
     "ConsulAclToken",
     "OAuthClientSecret",
+    "RaftSecret",
 }
 OWN_DEFAULTS = {
     "InstanceHeartbeatMilliseconds": 500,
@@ -47,6 +48,10 @@ OWN_DEFAULTS = {
     "HookTimeoutSeconds": 60,
     "HookAsyncTimeoutSeconds": 3600,
     "HookOutputBytes": 4096,
+    "RaftSecret": Secret(""),
+    "RaftSSLCertFile": "",
+    "RaftSSLPrivateKeyFile": "",
+    "RaftSSLCAFile": "",
 }
 
 

@@ -9,6 +9,11 @@ import pytest
 from services.config import ConfigurationError, load
 from tests.unit.config.helpers import loaded, problem_with, write
 
+_GIVE_A_SECRET = (
+    'who leads; give all members the same secret (as "${VARIABLE}", or in a file that only the service '
+    "reads), or the RaftSSL… files"
+)
+_RAFT: dict[str, object] = {"RaftEnabled": True, "RaftDataDir": "/r"}
 VIOLATIONS: tuple[tuple[dict[str, object], str], ...] = (
     (
         {"ReplicationLagQuery": "select 1", "SlaveLagQuery": "select 2"},
@@ -67,6 +72,31 @@ VIOLATIONS: tuple[tuple[dict[str, object], str], ...] = (
         "renewal would lose the lease; make it longer",
     ),
     (
+        {**_RAFT, "RaftNodes": ["127.0.0.1:1", "127.0.0.1:2"]},
+        'RaftNodes: does not name this node, "127.0.0.1:10008" (RaftAdvertise, or RaftBind); add it, written '
+        "alike on every node, or set RaftAdvertise to the entry that means this node",
+    ),
+    (
+        {**_RAFT, "RaftNodes": ["127.0.0.1", "127.0.0.1:2", "127.0.0.1:10008"]},
+        'RaftNodes: names "127.0.0.1:10008" twice (a missing port is 10008); name each once',
+    ),
+    (
+        {**_RAFT, "RaftBind": "10.0.0.1"},
+        'RaftSecret: is empty, and "10.0.0.1:10008" is not of the loopback: whoever reaches it could decide '
+        + _GIVE_A_SECRET,
+    ),
+    (
+        {**_RAFT, "RaftNodes": ["127.0.0.1", "b.example", "c.example"]},
+        'RaftSecret: is empty, and "b.example:10008" is not of the loopback: whoever reaches it could decide '
+        + _GIVE_A_SECRET,
+    ),
+    ({**_RAFT, "RaftSecret": "short"}, "RaftSecret: can be guessed; give at least 16 characters"),
+    (
+        {**_RAFT, "RaftSSLCertFile": "/c", "RaftSSLCAFile": "/a"},
+        "RaftSSLPrivateKeyFile: is empty, while RaftSSLCertFile is set; TLS between members needs all three "
+        "files",
+    ),
+    (
         {"AuthenticationMethod": "multi"},
         'HTTPAuthUser: is empty, while AuthenticationMethod is "multi"; give a user name',
     ),
@@ -81,6 +111,14 @@ SOUND: tuple[dict[str, object], ...] = (
     {"MySQLOrchestratorHost": "db", "MySQLOrchestratorUser": "orc", "MySQLOrchestratorDatabase": "orc"},
     {"BackendDB": "sqlite", "SQLite3DataFile": "/o.db", "MySQLOrchestratorHost": "left over"},
     {"RaftEnabled": True, "RaftDataDir": "/r"},
+    {
+        **_RAFT,
+        "RaftBind": "0.0.0.0",
+        "RaftAdvertise": "a",
+        "RaftNodes": ["a", "b", "c:7"],
+        "RaftSecret": "s" * 16,
+    },
+    {"RaftNodes": ["a", "a"]},
     {"InstancePollSeconds": 300},
     {"LeaseMilliseconds": 2000},
     {"AuthenticationMethod": "multi", "HTTPAuthUser": "u"},
@@ -282,3 +320,9 @@ def test_settings_about_promotion_that_do_what_they_say_are_not_remarked() -> No
         MasterFailoverDetachReplicaMasterHost=True,
         ApplyMySQLPromotionAfterMasterFailover=False,
     ).warnings
+
+
+def test_an_even_number_of_raft_members_is_warned_of() -> None:
+    nodes = ["127.0.0.1", "127.0.0.1:2"]
+    (warning,) = loaded(**_RAFT, RaftNodes=nodes).warnings
+    assert "RaftNodes: names 2 members, which survive the loss of no more than 1 would" in warning

@@ -1,0 +1,68 @@
+"""The seat that the settings ask for, and the store whose changes are agreed on through it.
+
+Without raft both are the store's own: a lease in it, and itself. With raft the member lives in the Leader's
+process, so that a Leader that hangs or dies loses the lead with it; the node's other actors reach its log
+through the Leader (``agreeing_through``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from actors.handles import Peer
+from actors.spec import NodeSpec
+from services.agreement.applying import leave_raft
+from services.agreement.store import Propose, agreed_store
+from services.config import Settings
+from services.election.election import LeaseElection
+from services.election.raft_seat import RaftSeat
+from services.election.seat import Seat
+from services.node_errors import NodeError, OutcomeUnknownError
+from services.raft.from_settings import http_uri, raft_config
+from services.store.errors import StoreTimeoutError, StoreUnavailableError
+from services.store.store import Store
+
+__all__ = ["agreeing_through", "take_seat"]
+
+_AGREE_SECONDS = 6.0  # more than a proposal takes at most
+
+
+async def take_seat(
+    spec: NodeSpec,
+    settings: Settings,
+    store: Store,
+    *,
+    prepare: Callable[[], Awaitable[None]],
+    applied: Callable[[str], None],
+) -> tuple[Seat, Store]:
+    """For the Leader, which holds the node's lock. Raises RaftConfigurationError, StoreError."""
+    if not settings.RaftEnabled:
+        await leave_raft(store.database)
+        lease = LeaseElection(
+            store.database,
+            spec.node_id,
+            length=settings.LeaseMilliseconds / 1000,
+            renew=settings.LeaseRenewMilliseconds / 1000,
+            holds_node_lock=True,
+        )
+        return lease, store
+    seat = RaftSeat(
+        raft_config(settings), store.database, uri=http_uri(settings), prepare=prepare, applied=applied
+    )
+    await seat.start()
+    return seat, agreed_store(store, seat.propose)
+
+
+def agreeing_through(leader: Peer) -> Propose:
+    """For another actor of the node."""
+
+    async def propose(command: bytes) -> Any:
+        try:
+            return await leader.call("agree", command, timeout=_AGREE_SECONDS)
+        except OutcomeUnknownError as error:
+            raise StoreTimeoutError(f"whether it was agreed on is not known: {error}") from None
+        except NodeError as error:
+            raise StoreUnavailableError(f"not agreed on, nothing was done: {error}") from None
+
+    return propose
