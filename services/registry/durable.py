@@ -266,10 +266,10 @@ class Durable:
         said = f"{deposed.key} replicates from {master} and is read-only: it is not deposed any more"
         await self._store.clusters.rejoined(deposed.cluster_id, deposed.key)
         self._deposed = tuple(one for one in self._deposed if one != deposed)
-        self._event("deposed", said, deposed.key, "")
-        await self._store.audit.add(
+        await self._store.audit.add(  # first: who is told of it finds it there
             AuditEntry(at=utc_now(), type="deposed", instance=deposed.key, message=said)
         )
+        self._event("deposed", said, deposed.key, "")
 
     async def _take_over(self, record: ClusterRecord, master: InstanceKey) -> None:
         now = utc_now()

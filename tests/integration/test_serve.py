@@ -123,7 +123,6 @@ class TestThatCannotStart:
     @pytest.mark.parametrize(
         ("settings", "named"),
         [
-            ({"RaftEnabled": True, "RaftDataDir": "/tmp"}, "RaftEnabled"),
             ({"UseSSL": True}, "UseSSL"),
             ({"AuthenticationMethod": "token"}, "AuthenticationMethod"),
         ],
