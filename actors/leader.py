@@ -152,8 +152,11 @@ class LeaderActor:
         return self._configuration.settings
 
     def _mandate(self) -> Mandate | None:
-        held = self._election.leadership() if self._election is not None else None
-        return _ElectionMandate(self._election, self._settings.SetupName, held.term) if held else None  # type: ignore[arg-type]
+        election = self._election
+        held = election.leadership() if election is not None else None
+        if election is None or held is None:
+            return None
+        return _ElectionMandate(election, self._settings.SetupName, held.term)
 
     # the election
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import structlog
 from sqlalchemy import Connection, select, update
 
 from services.agreement.tables import dump, from_text, pack, replace_all, to_text, unpack
+from services.election.row import NAME, read
 from services.store.engine import Database
 from services.store.errors import StaleTermError
 from services.store.rows import upsert
@@ -19,7 +21,7 @@ from services.store.schema import LEASE, RAFT_STATE, SETTINGS
 
 __all__ = ["FoundingStore", "Led"]
 
-_LEASE_NAME = "leader"
+_log = structlog.get_logger(__name__)
 _URI = "raft_leader_uri"
 _STATE_CHARACTERS_MAX = 400_000  # a command has at most half a megabyte
 
@@ -49,6 +51,8 @@ class FoundingStore:
                 text = to_text(pack(dump(connection, history=history, lease=False)))
                 if len(text) <= _STATE_CHARACTERS_MAX:
                     return text
+                left_out = "recoveries and audit" if history else "registrations and identities too"
+                _log.warning("too much to begin a raft log with: not taken over", left_out=left_out)
             return ""
 
         return await self._database.read(work)
@@ -69,10 +73,10 @@ class FoundingStore:
         """From here on ``member`` leads in ``term``. Raises StaleTermError."""
 
         def work(connection: Connection) -> None:
-            newest = connection.execute(select(LEASE.c.term).where(LEASE.c.name == _LEASE_NAME)).scalar()
-            if newest is not None and newest > term:
-                raise StaleTermError(term, newest)
-            row = {"name": _LEASE_NAME, "node_id": member, "term": term, "counter": 0, "length_ms": 0}
+            newest = read(connection)
+            if newest is not None and newest.term > term:
+                raise StaleTermError(term, newest.term)
+            row = {"name": NAME, "node_id": member, "term": term, "counter": 0, "length_ms": 0}
             upsert(connection, LEASE, [row])
             upsert(connection, SETTINGS, [{"name": _URI, "value": uri}])
 
@@ -80,8 +84,8 @@ class FoundingStore:
 
     async def led(self) -> Led:
         def work(connection: Connection) -> Led:
-            row = connection.execute(select(LEASE).where(LEASE.c.name == _LEASE_NAME)).one_or_none()
+            newest = read(connection)
             uri = connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.name == _URI)).scalar()
-            return Led() if row is None else Led(row.node_id, row.term, uri or "")
+            return Led() if newest is None else Led(newest.node_id, newest.term, uri or "")
 
         return await self._database.read(work)

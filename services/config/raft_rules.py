@@ -12,9 +12,16 @@ from services.topology.keys import InstanceKey
 if TYPE_CHECKING:
     from services.config.settings import Settings
 
-__all__ = ["RAFT_RULES", "is_loopback", "raft_members", "raft_remarks", "raft_self"]
+__all__ = [
+    "RAFT_RULES",
+    "SECRET_CHARACTERS_MIN",
+    "is_loopback",
+    "raft_members",
+    "raft_remarks",
+    "raft_self",
+]
 
-_SECRET_CHARACTERS_MIN = 16
+SECRET_CHARACTERS_MIN = 16
 _TLS_KEYS = ("RaftSSLCertFile", "RaftSSLPrivateKeyFile", "RaftSSLCAFile")
 
 
@@ -83,8 +90,8 @@ def _unprotected(s: Settings) -> str | None:
 
 
 def _short_secret(s: Settings) -> str | None:
-    if s.RaftEnabled and s.RaftSecret and len(s.RaftSecret.reveal()) < _SECRET_CHARACTERS_MIN:
-        return f"RaftSecret: can be guessed; give at least {_SECRET_CHARACTERS_MIN} characters"
+    if s.RaftEnabled and s.RaftSecret and len(s.RaftSecret.reveal()) < SECRET_CHARACTERS_MIN:
+        return f"RaftSecret: can be guessed; give at least {SECRET_CHARACTERS_MIN} characters"
     return None
 
 

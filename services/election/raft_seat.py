@@ -108,7 +108,7 @@ class RaftSeat:
                 await self._agree(beginning)
             await self._agree(self._machine.leading(term, self._uri))
         except (RaftError, StoreError) as error:
-            self._error = f"it won term {term} and could not begin it: {error}"
+            self._error = f"this node was elected for term {term} and cannot act yet: {error}"
             _log.warning("a term was won and could not be begun", term=term, reason=str(error))
             return
         self._error = ""
@@ -192,5 +192,6 @@ class RaftSeat:
             waits = f", and waits for the word of {', '.join(state.waits_for)}" if state.waits_for else ""
             notes.append(f"this raft member has lost its log, or is new: it learns from the others{waits}")
         if state.failed_commands:
-            notes.append(f"{state.failed_commands} agreed commands made no sense: {state.last_failures[-1]}")
+            number, last = state.failed_commands, state.last_failures[-1]
+            notes.append(f"{number} changes that were agreed on could not be made: {last}")
         return "; ".join(notes)

@@ -8,13 +8,13 @@ from sqlalchemy.exc import IntegrityError
 from services.election.lease import Lease
 from services.store.schema import LEASE
 
-__all__ = ["read", "replace"]
+__all__ = ["NAME", "read", "replace"]
 
-_NAME = "leader"
+NAME = "leader"
 
 
 def read(connection: Connection) -> Lease | None:
-    row = connection.execute(select(LEASE).where(LEASE.c.name == _NAME)).one_or_none()
+    row = connection.execute(select(LEASE).where(LEASE.c.name == NAME)).one_or_none()
     return None if row is None else Lease(row.node_id, row.term, row.counter, row.length_ms)
 
 
@@ -28,10 +28,10 @@ def replace(connection: Connection, expected: Lease | None, lease: Lease) -> boo
     }
     if expected is None:
         try:
-            connection.execute(insert(LEASE).values(name=_NAME, **columns))
+            connection.execute(insert(LEASE).values(name=NAME, **columns))
         except IntegrityError:
             return False
         return True
     unchanged = (LEASE.c.term == expected.term, LEASE.c.counter == expected.counter)
-    statement = update(LEASE).where(LEASE.c.name == _NAME, *unchanged).values(columns)
+    statement = update(LEASE).where(LEASE.c.name == NAME, *unchanged).values(columns)
     return connection.execute(statement).rowcount == 1

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.config.raft_rules import SECRET_CHARACTERS_MIN, is_loopback
 from services.consensus.state import Timing
 from services.raft.errors import RaftConfigurationError
 
-__all__ = ["Address", "RaftConfig", "TlsFiles", "is_loopback"]
-
-_SECRET_CHARACTERS_MIN = 16
+__all__ = ["Address", "RaftConfig", "TlsFiles"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,9 @@ class RaftConfig:
                 f"this node, {self.node_id}, is not among the raft members "
                 f"{', '.join(sorted(self.members))}: add it, on every node"
             )
-        if self.secret is not None and len(self.secret) < _SECRET_CHARACTERS_MIN:
+        if self.secret is not None and len(self.secret) < SECRET_CHARACTERS_MIN:
             raise RaftConfigurationError(
-                f"the raft secret has fewer than {_SECRET_CHARACTERS_MIN} characters: it can be guessed"
+                f"the raft secret has fewer than {SECRET_CHARACTERS_MIN} characters: it can be guessed"
             )
         if not self.is_protected and not is_loopback(self.bind.host):
             raise RaftConfigurationError(
@@ -75,11 +73,3 @@ class RaftConfig:
     @property
     def peers(self) -> dict[str, Address]:
         return {name: address for name, address in self.members.items() if name != self.node_id}
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nobody on another host can be behind this name or number."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

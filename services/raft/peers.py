@@ -20,9 +20,10 @@ from dataclasses import dataclass
 import msgpack
 import structlog
 
+from services.config.raft_rules import is_loopback
 from services.consensus.messages import Install, Message
 from services.raft.channel import FRAME_BYTES_MAX, Channel, accept, greet
-from services.raft.config import RaftConfig, TlsFiles, is_loopback
+from services.raft.config import RaftConfig, TlsFiles
 from services.raft.errors import PeerError, RaftConfigurationError
 from services.raft.wire import SNAPSHOT_BYTES_MAX, decode, encode
 

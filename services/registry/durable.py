@@ -280,8 +280,8 @@ class Durable:
         self._clusters[record.id] = replace(record, master_key=master, promoted_at=now)
         self._publish_identities()
         said = f"{master} is the master in place of {record.master_key}: somebody put it above that"
-        self._event("cluster", said, master, str(master))
         await self._store.audit.add(AuditEntry(at=now, type="cluster", instance=master, message=said))
+        self._event("cluster", said, master, str(master))
 
     def promoted(self, cluster_id: str, failed: InstanceKey, successor: InstanceKey) -> None:
         """The store has it already; this is so that nobody waits for the next synchronisation."""

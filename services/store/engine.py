@@ -11,14 +11,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-__all__ = ["CALL_LIMIT_SECONDS", "Database", "Limit", "TooLateError"]
+from services.store.errors import StorePathError
+
+__all__ = ["CALL_LIMIT_SECONDS", "Database", "LaneDatabase", "Limit", "TooLateError"]
 
 T = TypeVar("T")
 
@@ -49,6 +52,53 @@ class Database(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Let end what runs, close all connections. Bounded; a connection that hangs is left behind."""
+
+
+class _Lane(Protocol):
+    last_error: str
+
+
+L = TypeVar("L", bound=_Lane)
+
+
+class LaneDatabase(Database, Generic[L]):
+    """Reads and writes have a lane of connections each, and do not wait for each other."""
+
+    def __init__(self, path: str, *, read_only: bool, reader: L, writer: L) -> None:
+        super().__init__(path, read_only=read_only)
+        self._reader, self._writer = reader, writer
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    @property
+    def last_error(self) -> str:
+        return self._writer.last_error or self._reader.last_error
+
+    async def read(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
+        return await self._within(self._reader, work, limit_seconds)
+
+    async def write(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
+        if self.read_only:
+            raise StorePathError(f"the store {self.path} was opened for reading only")
+        return await self._within(self._writer, work, limit_seconds)
+
+    @abstractmethod
+    async def _within(self, lane: L, work: Callable[[Connection], T], limit_seconds: float) -> T: ...
+
+    def _begin(self, transaction: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """It runs to its end, whether or not its caller waits so long."""
+        task = asyncio.create_task(transaction)
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, even where nobody waits for it any more
+
+    async def _await_under_way(self) -> None:
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=CALL_LIMIT_SECONDS)
 
 
 class TooLateError(Exception):

@@ -29,7 +29,6 @@ from services.store.sqlite import BUSY_LIMIT_SECONDS, sqlite_url
 __all__ = [
     "MIGRATIONS",
     "OPEN_LIMIT_SECONDS",
-    "ORCHESTRATORS_TABLE",
     "prepare",
     "run_migrations",
     "verify",
@@ -40,8 +39,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 OPEN_LIMIT_SECONDS = 10.0
 _RETRY_SECONDS = 0.05
 
-# orchestrator's own file may become ours too: none of our tables bears the name of one of its
-ORCHESTRATORS_TABLE = "database_instance"
+# orchestrator's own store may become ours too: none of our tables bears the name of one of its
+_ORCHESTRATORS_TABLE = "database_instance"
 
 _alembic = Lock()  # it keeps the migration under way in a global
 
@@ -128,20 +127,25 @@ def _compare(connection: Connection, path: Path) -> None:
 
 
 def _version(connection: Connection, path: Path) -> str:
-    """The schema of the file, empty if it has none yet. StoreSchemaError if it is not for us."""
+    return version_in(connection, str(path), what="file", mend="name another file for the store")
+
+
+def version_in(
+    connection: Connection, name: str, *, what: str, mend: str, ours: frozenset[str] = frozenset()
+) -> str:
+    """The schema of the store ``name``, empty if it has none yet; tables of ``ours`` are no schema.
+
+    Raises StoreSchemaError if it is not for this program: with ``what`` it is and the ``mend``, if it is
+    another's.
+    """
     tables = set(inspect(connection).get_table_names())
     if VERSION_TABLE not in tables:
-        if tables and ORCHESTRATORS_TABLE not in tables:
+        foreign = tables - ours
+        if foreign and _ORCHESTRATORS_TABLE not in tables:
             raise StoreSchemaError(
-                f"the file {path} belongs to another program (it has a table {min(tables)}): name another "
-                "file for the store"
+                f"the {what} {name} belongs to another program (it has a table {min(foreign)}): {mend}"
             )
         return ""
-    return version_in(connection, str(path))
-
-
-def version_in(connection: Connection, name: str) -> str:
-    """What the store ``name`` says of its schema. StoreSchemaError if that is newer than this program."""
     version = str(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() or "")  # noqa: S608
     if version and (not version.isdigit() or int(version) > int(SCHEMA_VERSION)):
         raise StoreSchemaError(

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pymysql
 from sqlalchemy import Connection, create_engine
@@ -29,11 +29,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from services.store.backend import MySQLBackend
-from services.store.engine import CALL_LIMIT_SECONDS, Database, Limit, TooLateError
+from services.store.engine import LaneDatabase, Limit, TooLateError
 from services.store.errors import (
     StoreAccessError,
     StoreError,
-    StorePathError,
     StoreRefusedError,
     StoreTimeoutError,
     StoreUnavailableError,
@@ -58,37 +57,24 @@ _BEGIN_WRITE = (
 )
 
 
-class MySQLDatabase(Database):
+class MySQLDatabase(LaneDatabase["_Lane"]):
     def __init__(self, backend: MySQLBackend, *, read_only: bool = False) -> None:
-        super().__init__(backend.name, read_only=read_only)
         readers = max(1, min(_READERS, backend.connections - 1))
-        self._reader = _Lane(backend, _BEGIN_READ, readers, READER_IDLE_SECONDS)
-        self._writer = _Lane(backend, _BEGIN_WRITE, 1, WRITER_IDLE_SECONDS)
-        self._under_way: set[asyncio.Task[Any]] = set()
-
-    @property
-    def last_error(self) -> str:
-        return self._writer.last_error or self._reader.last_error
-
-    async def read(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
-        return await self._within(self._reader, work, limit_seconds)
-
-    async def write(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
-        if self.read_only:
-            raise StorePathError(f"the store {self.path} was opened for reading only")
-        return await self._within(self._writer, work, limit_seconds)
+        super().__init__(
+            backend.name,
+            read_only=read_only,
+            reader=_Lane(backend, _BEGIN_READ, readers, READER_IDLE_SECONDS),
+            writer=_Lane(backend, _BEGIN_WRITE, 1, WRITER_IDLE_SECONDS),
+        )
 
     async def close(self) -> None:
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=CALL_LIMIT_SECONDS)
+        await self._await_under_way()
         for lane in (self._reader, self._writer):
             lane.close()
 
     async def _within(self, lane: _Lane, work: Callable[[Connection], T], limit_seconds: float) -> T:
         call = _Call(limit_seconds)
-        task = asyncio.create_task(lane.run(work, call))
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
+        task = self._begin(lane.run(work, call))
         try:
             await asyncio.wait({task}, timeout=limit_seconds)
             if not task.done():
@@ -111,11 +97,6 @@ class MySQLDatabase(Database):
             raise late from None
         lane.last_error = ""
         return result
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, even where nobody waits for it any more
 
 
 class _Call:

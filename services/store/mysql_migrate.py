@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pymysql
-from sqlalchemy import Connection, NullPool, create_engine, inspect
+from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from services.store.backend import MySQLBackend
@@ -26,15 +26,15 @@ from services.store.errors import (
     StoreUnavailableError,
     StoreUnusableError,
 )
-from services.store.migrate import OPEN_LIMIT_SECONDS, ORCHESTRATORS_TABLE, run_migrations, version_in
+from services.store.migrate import OPEN_LIMIT_SECONDS, run_migrations, version_in
 from services.store.mysql import GUARD_TABLE, tls_text
 from services.store.mysql_errors import LOST, NO_SUCH_DATABASE, from_mysql, number_of
 from services.store.mysql_session import Session
-from services.store.schema import SCHEMA_VERSION, VERSION_TABLE
+from services.store.schema import SCHEMA_VERSION
 
 __all__ = ["prepare_mysql", "verify_mysql"]
 
-_OURS = {VERSION_TABLE, GUARD_TABLE}
+_OURS = frozenset({GUARD_TABLE})
 _IDLE_SECONDS = 60
 _RETRY_SECONDS = 0.1
 _GUARD_DDL = (
@@ -135,16 +135,8 @@ def _compare(connection: Connection, backend: MySQLBackend, _deadline: float) ->
 
 def _version(connection: Connection, name: str) -> str:
     """The schema of the database, empty if it has none yet. StoreSchemaError if it is not for us."""
-    tables = set(inspect(connection).get_table_names())
-    if VERSION_TABLE not in tables:
-        foreign = tables - _OURS
-        if foreign and ORCHESTRATORS_TABLE not in tables:
-            raise StoreSchemaError(
-                f"the database {name} belongs to another program (it has a table {min(foreign)}): name "
-                "another in MySQLOrchestratorDatabase"
-            )
-        return ""
-    version = version_in(connection, name)
+    mend = "name another in MySQLOrchestratorDatabase"
+    version = version_in(connection, name, what="database", mend=mend, ours=_OURS)
     connection.rollback()  # the next look is a new one
     return version
 

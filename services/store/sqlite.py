@@ -32,10 +32,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from services.store.engine import CALL_LIMIT_SECONDS, Database, Limit, TooLateError
+from services.store.engine import CALL_LIMIT_SECONDS, LaneDatabase, Limit, TooLateError
 from services.store.errors import (
     StoreError,
-    StorePathError,
     StoreRefusedError,
     StoreTimeoutError,
     StoreUnavailableError,
@@ -59,38 +58,25 @@ def sqlite_url(driver: str, path: str, mode: str) -> URL:
     return URL.create(driver, database=f"file:{quote(path)}", query={"mode": mode, "uri": "true"})
 
 
-class SQLiteDatabase(Database):
+class SQLiteDatabase(LaneDatabase["_Lane"]):
     """The connections of one process to the store's file, whose schema is ready."""
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
-        super().__init__(path, read_only=read_only)
-        self._reader = _Lane(_engine(path, size=_READERS, query_only=True), "BEGIN", _READERS)
-        self._writer = _Lane(_engine(path, size=1, query_only=False), "BEGIN IMMEDIATE", 1)
-        self._under_way: set[asyncio.Task[Any]] = set()
-
-    @property
-    def last_error(self) -> str:
-        return self._writer.last_error or self._reader.last_error
-
-    async def read(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
-        return await self._within(self._reader, work, limit_seconds)
-
-    async def write(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
-        if self.read_only:
-            raise StorePathError(f"the store {self.path} was opened for reading only")
-        return await self._within(self._writer, work, limit_seconds)
+        super().__init__(
+            path,
+            read_only=read_only,
+            reader=_Lane(_engine(path, size=_READERS, query_only=True), "BEGIN", _READERS),
+            writer=_Lane(_engine(path, size=1, query_only=False), "BEGIN IMMEDIATE", 1),
+        )
 
     async def close(self) -> None:
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=CALL_LIMIT_SECONDS)
+        await self._await_under_way()
         closing = [asyncio.create_task(lane.engine.dispose()) for lane in (self._reader, self._writer)]
         await asyncio.wait(closing, timeout=CALL_LIMIT_SECONDS)
 
     async def _within(self, lane: _Lane, work: Callable[[Connection], T], limit_seconds: float) -> T:
         limit = Limit(time.monotonic() + limit_seconds)
-        task = asyncio.create_task(lane.run(work, limit))
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
+        task = self._begin(lane.run(work, limit))
         # The task is never cancelled: its connection would be lost, and the wait for it not shorter.
         try:
             await asyncio.wait({task}, timeout=limit_seconds + _GRACE_SECONDS)
@@ -111,11 +97,6 @@ class SQLiteDatabase(Database):
             raise lane.failed(StoreUnavailableError(f"the store {self.path} failed: {error}")) from error
         lane.last_error = ""
         return result
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, even where nobody waits for it any more
 
 
 class _Lane:

@@ -122,7 +122,15 @@ async def nodes(world: World, tmp_path: Path) -> AsyncIterator[list[Node]]:
 async def test_a_recovery_is_remembered_with_its_reasons(world: World, nodes: list[Node]) -> None:
     node = nodes[0]
     world.master.kill()
+    resolve, said_before = node.store.recoveries.resolve, list[str]()
+
+    async def resolve_and_note(*given: Any, **named: Any) -> Recovery:
+        said_before.extend(await node.said())
+        return await resolve(*given, **named)
+
+    node.store.recoveries.resolve = resolve_and_note  # type: ignore[method-assign]
     promoted = await node.recover()
+    assert said_before == await node.said(), "who sees that it has ended finds all its steps"
     assert world.writable() == [world.server(promoted)]
     (recovery,) = await node.recoveries()
     assert recovery.is_successful

@@ -133,7 +133,8 @@ async def test_a_deadlock_is_a_lost_attempt_that_is_run_again(own: StandaloneSer
 
         writing = asyncio.create_task(store.database.write(work))
         await wait_until_async(lambda: attempts == 1, 5)
-        await asyncio.sleep(0.3)  # it waits for the row now
+        waiting = "SELECT trx_id FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+        await wait_until_async(lambda: asyncio.to_thread(own.query, waiting), 5)
         crossing = asyncio.create_task(
             asyncio.to_thread(other.query, f"UPDATE {GUARD_TABLE} SET writes = writes + 1")
         )

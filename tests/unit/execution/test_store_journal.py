@@ -59,6 +59,15 @@ async def test_lines_for_people_are_kept_in_order_and_by_the_end(store: Store) -
     assert said == [f"line {number}" for number in range(30)]
 
 
+async def test_lines_are_there_when_they_are_asked_to_be_kept(store: Store) -> None:
+    journal = StoreJournal(store, UID)
+    for turn in range(2):
+        await journal.say(f"line {turn}")
+        await journal.keep()
+        assert len(await store.journal.steps(UID)) == turn + 1
+    await journal.close()
+
+
 async def test_a_store_that_takes_no_lines_stops_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

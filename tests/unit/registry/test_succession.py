@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +27,14 @@ class Node:
         self.store = store
         self.said: list[str] = []
         self.registry = Registry(RegistryPolicy())
-        self.durable = Durable(store, self.registry, lambda _kind, text, *_: self.said.append(text))
+        self.durable = Durable(store, self.registry, self._event)
         self.durable.acts = True
+
+    def _event(self, _kind: str, text: str, *_: object) -> None:
+        with closing(sqlite3.connect(self.store.database.path)) as connection:
+            audited = connection.execute("SELECT message FROM audit_log").fetchall()
+        assert (text,) in audited, "what is told can be read already"
+        self.said.append(text)
 
     async def start(self, *, seen_again: bool = True) -> None:
         await self.store.clusters.create(ClusterRecord(id=CLUSTER, master_key=OLD))
