@@ -199,6 +199,11 @@ class RaftNode:
         core = self._living()
         if member == self.config.node_id and core.role is Role.LEADER:
             return
+        peer = self._peers.members.get(member)
+        if core.role is Role.LEADER and peer is not None and not peer.connected:
+            raise RaftError(
+                f"{member} is not reached and cannot lead now: {peer.error or 'not connected yet'}"
+            )
         self._tell(lambda: core.transfer(member, self._clock()))
         deadline = self._clock() + _YIELD_SECONDS
         while core is self._core and core.role is Role.LEADER and self._clock() < deadline:  # noqa: ASYNC110

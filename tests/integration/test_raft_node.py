@@ -22,6 +22,7 @@ from services.raft.errors import RaftConfigurationError
 from services.sandbox.ports import free_port
 from services.topology.keys import InstanceKey
 from tests.proxies import Proxy
+from tests.servers import wait_until_async
 
 pytestmark = pytest.mark.alone  # elections have their times
 
@@ -279,6 +280,21 @@ async def test_a_machine_that_cannot_work_now_leaves_nothing_out_and_does_not_le
     commands = [command for _, command in await leader.ask("commands")]
     assert commands == ["before", "meanwhile", "after", "last"]
     await successor.start()
+
+
+async def test_leadership_is_not_handed_to_who_is_not_there(setup: Setup) -> None:
+    leader = await setup.leader()
+    held, gone = await leader.ask("leadership"), setup.others(leader)[0]
+    await gone.kill()
+
+    async def is_missed() -> bool:
+        return not all(peer["connected"] for peer in await leader.ask("peers"))
+
+    await wait_until_async(is_missed, 5)
+    with pytest.raises(RuntimeError, match=f"{gone.name} is not reached and cannot lead now"):
+        await leader.ask("yield", gone.name)
+    assert (await leader.ask("leadership"))[0] == held[0], "it goes on in its term"
+    await gone.start()
 
 
 async def test_a_follower_refuses_and_names_the_leader(setup: Setup) -> None:

@@ -179,6 +179,7 @@ def test_a_leader_process_started_again_never_goes_on_in_its_term(setup: RaftNod
 def test_yielding_and_reelection(setup: RaftNodes) -> None:
     leader = setup.leader()
     successor = setup.others(leader)[0]
+    wait_until(lambda: len(leader.api("health")["AvailableNodes"]) == 3, 30, setup.story)
     leader.api(f"raft-yield/{setup.member(successor)}")
     wait_until(lambda: setup.acting is successor, 10, setup.story)
     assert leader.get(f"raft-yield/{setup.member(leader)}")[0] == 500
