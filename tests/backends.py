@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
+
 from services.config import Secret
 from services.store.backend import Backend, MySQLBackend, SQLiteBackend
 from services.store.mysql import GUARD_TABLE
@@ -11,12 +13,15 @@ from services.store.mysql_migrate import prepare_mysql
 from services.store.schema import METADATA
 from tests.servers import StandaloneServer
 
-__all__ = ["FLAVOURS", "SERVERS", "as_text", "backend_on", "empty_backend", "from_text"]
+__all__ = ["FLAVOURS", "ONE_MYSQL", "SERVERS", "as_text", "backend_on", "empty_backend", "from_text"]
 
 FLAVOURS = ("sqlite", "mysql", "mariadb")
 SERVERS = {"mysql": "mysql_server", "mariadb": "statement_server"}
 """The fixture with a flavour's server; MariaDB's logs statements, which not every statement is fit for."""
+ONE_MYSQL = ("sqlite", "mysql", pytest.param("mariadb", marks=pytest.mark.long))
+"""For tests of whole processes, which take seconds: what differs between two servers is told by the others."""
 _DATABASE = "orchestray"
+_COUNTED = ("recoveries", "audit")
 _prepared: set[MySQLBackend] = set()
 
 
@@ -46,7 +51,7 @@ def empty_backend(server: StandaloneServer) -> MySQLBackend:
     server.execute(
         "SET SESSION foreign_key_checks = 0",
         *(f"DELETE FROM {backend.database}.{name}" for name in (*METADATA.tables, GUARD_TABLE)),
-        f"ALTER TABLE {backend.database}.recoveries AUTO_INCREMENT = 1",
+        *(f"ALTER TABLE {backend.database}.{name} AUTO_INCREMENT = 1" for name in _COUNTED),
     )
     return backend
 

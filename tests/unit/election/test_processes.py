@@ -16,9 +16,11 @@ import pytest
 from services.election.clock import boottime
 from services.election.lease import TAKE_AFTER
 from services.store.backend import Backend
-from tests.backends import as_text
+from tests.backends import ONE_MYSQL, as_text
 from tests.servers import wait_until
 from tests.unit.election.seat_process import Act, acts_in
+
+pytestmark = pytest.mark.parametrize("backend", ONE_MYSQL, indirect=True)
 
 ROOT = Path(__file__).parents[3]
 LENGTH, RENEW = 0.6, 0.2
