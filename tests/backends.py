@@ -21,7 +21,7 @@ SERVERS = {"mysql": "mysql_server", "mariadb": "statement_server"}
 ONE_MYSQL = ("sqlite", "mysql", pytest.param("mariadb", marks=pytest.mark.long))
 """For tests of whole processes, which take seconds: what differs between two servers is told by the others."""
 _DATABASE = "orchestray"
-_COUNTED = ("recoveries", "audit")
+_COUNTED = [name for name, table in METADATA.tables.items() if table.autoincrement_column is not None]
 _prepared: set[MySQLBackend] = set()
 
 
