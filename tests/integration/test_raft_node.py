@@ -258,7 +258,7 @@ async def test_a_command_that_fails_is_recorded_and_the_next_is_applied(setup: S
 async def test_a_machine_that_cannot_work_now_leaves_nothing_out_and_does_not_lead(setup: Setup) -> None:
     leader = await setup.leader()
     await leader.ask("propose", "before")
-    await leader.ask("hinder", "no room")
+    await leader.ask("hindrance", "no room")
     with pytest.raises(RuntimeError, match=r"OutcomeUnknown|NotLeading"):
         await leader.ask("propose", "meanwhile")
     assert (await leader.ask("state"))["error"] == "no room"
@@ -266,7 +266,7 @@ async def test_a_machine_that_cannot_work_now_leaves_nothing_out_and_does_not_le
     successor = await setup.leader(besides=leader.name)
     await successor.ask("propose", "after")
     for other in setup.others(successor):
-        await other.ask("hinder", "no room")
+        await other.ask("hindrance", "no room")
     await successor.ask("propose", "last")
     await successor.kill()
     until = time.monotonic() + 1.5  # longer than an election
@@ -274,12 +274,34 @@ async def test_a_machine_that_cannot_work_now_leaves_nothing_out_and_does_not_le
         for other in setup.others(successor):
             assert await other.ask("leadership") is None, "nobody who cannot apply leads"
     for other in setup.others(successor):
-        await other.ask("hinder", "")
+        await other.ask("hindrance", "")
     await setup.leader()
     await setup.equal()
     commands = [command for _, command in await leader.ask("commands")]
     assert commands == ["before", "meanwhile", "after", "last"]
     await successor.start()
+
+
+@pytest.mark.parametrize("what", ["memory", "os", "defect"])
+async def test_an_error_of_one_member_passes_nothing_over_there(setup: Setup, what: str) -> None:
+    """It is no senseless command: others can apply it. The member says so, does not lead, and tries again."""
+    leader = await setup.leader()
+    broken = setup.others(leader)[0]
+    await leader.ask("propose", "before")
+    await broken.ask("broken", what)
+    await leader.ask("propose", "while broken")
+    await leader.ask("propose", "after")
+
+    async def says_so() -> bool:
+        return "cannot be applied here, and none after it" in (await broken.ask("state"))["error"]
+
+    await wait_until_async(says_so, 5)
+    assert (await broken.ask("state"))["failed_commands"] == 0
+    await broken.ask("broken", "")
+    await setup.until(lambda states: not any(one["error"] for one in states), "state")
+    await setup.equal()
+    commands = [command for _, command in await broken.ask("commands")]
+    assert commands == ["before", "while broken", "after"]
 
 
 async def test_leadership_is_not_handed_to_who_is_not_there(setup: Setup) -> None:
