@@ -274,7 +274,7 @@ class Coordinator:
         # They take a moment to open, and change nothing: meanwhile the store is asked whether we may.
         sessions, opening = self._ready.take(cluster.id, view.replicas_of(failed.key), mandate)
         try:
-            await self._agreed(view, finding, skip_hooks)
+            seen_by = await self._agreed(view, finding, skip_hooks)
             recovery = await self._registered(view, finding, mandate, automatic)
         except BaseException:
             opening.cancel()
@@ -287,7 +287,7 @@ class Coordinator:
         facts = facts_of(view, finding, uid=recovery.uid, hostname=self._hostname)
         hooks = self._hooks.of(facts, env, skipped=skip_hooks)
         env = replace(env, fence=hooks.fence, hook_facts=hooks.facts_text)
-        for reason in finding.reasons:
+        for reason in (*finding.reasons, *seen_by):
             await journal.say(f"{finding.analysis}: {reason}")
         policy = promotion_policy(self._settings())
         policy = replace(policy, designated=designated, fences=hooks.fences)
@@ -312,16 +312,19 @@ class Coordinator:
             raise RecoveryRefusedError("; ".join(result.errors) or "nobody was promoted")
         return result.successor
 
-    async def _agreed(self, view: ClusterView, finding: ReplicationAnalysis, skip_hooks: bool) -> None:
+    async def _agreed(
+        self, view: ClusterView, finding: ReplicationAnalysis, skip_hooks: bool
+    ) -> tuple[str, ...]:
+        """Who of the raft members sees the master dead: a majority, or RecoveryRefusedError is raised."""
         if self._eyes is None or not self._eyes.speak_on(finding):
-            return
-        key = finding.analyzed_instance_key
+            return ()
+        key, began = finding.analyzed_instance_key, time.monotonic()
         agreement = await self._eyes.agree(view, key)
         if not agreement.is_dead:
             raise RecoveryRefusedError(f"{key} is disputed: {'; '.join(agreement.facts)}")
-        for fact in agreement.facts:
-            _log.info("a quorum of eyes", instance=str(key), fact=fact)
         self._detections.tell(view, finding, skip_hooks=skip_hooks)
+        waited = f"a majority of the raft members sees it; waited for {time.monotonic() - began:.3f} s"
+        return (waited, *agreement.facts)
 
     async def _registered(
         self, view: ClusterView, finding: ReplicationAnalysis, mandate: Mandate, automatic: bool

@@ -111,7 +111,10 @@ class Peer:
         if not self._config.is_protected and not is_loopback(number):
             raise PeerError(f"{number} is not of this host, and there are neither TLS files nor a secret")
         dialling = asyncio.open_connection(number, port, ssl=self._context, limit=2 * FRAME_BYTES_MAX)
-        channel = Channel(*await asyncio.wait_for(dialling, _DIAL_SECONDS))
+        try:
+            channel = Channel(*await asyncio.wait_for(dialling, _DIAL_SECONDS))
+        except ssl.SSLError as error:
+            raise self._without_tls(error) from error
         try:
             _tune(channel)
             await asyncio.wait_for(greet(channel, self._config, self.member), _HANDSHAKE_SECONDS)
@@ -119,6 +122,15 @@ class Peer:
             channel.abort()
             raise
         return channel
+
+    def _without_tls(self, error: ssl.SSLError) -> PeerError:
+        assert self._config.tls is not None
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return PeerError(
+                f"its certificate is not accepted ({error.verify_message}): it must be signed by the "
+                f"authority in {self._config.tls.authority}, which must be the same on all members"
+            )
+        return PeerError(f"no TLS with it ({error.reason or error}): all members must use the RaftSSL files")
 
     async def _use(self, channel: Channel) -> None:
         self._queue.clear()
