@@ -126,9 +126,7 @@ def test_what_the_leader_alone_sees_is_enough_if_that_is_wanted(setup: Setup) ->
         leader.configure(RaftQuorumOfEyes=None)
         leader.api("reload-configuration")
         setup.mend(leader)
-    wait_until(
-        lambda: topology.master.variable("read_only") == "1", 30, "it is fenced when it is reached"
-    )
+    wait_until(lambda: topology.master.variable("read_only") == "1", 30, "it is fenced when it is reached")
 
 
 def test_a_master_that_is_dead_is_recovered_within_a_second(setup: Setup) -> None:
