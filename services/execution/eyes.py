@@ -9,7 +9,6 @@ by the time that the recovery could begin they have mostly answered.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -142,6 +141,7 @@ class Eyes:
         self._asked: dict[InstanceKey, _Asked] = {}
         self._doubted: set[InstanceKey] = set()
         self._disputes: dict[InstanceKey, _Dispute] = {}
+        self._reconsidered: set[InstanceKey] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -182,10 +182,18 @@ class Eyes:
         if not self.are_asked:
             self._disputes.pop(key, None)
             self._disputed(key, ())
-        elif self._is_due(key):
-            dispute = self._disputes.setdefault(key, _Dispute((), 0.0, 0.0))
-            dispute.not_before = time.monotonic() + 2 * _ASK_SECONDS  # meanwhile it is being asked
-            self._spawn(self.agree(view, key))
+        elif self._is_due(key) and key not in self._reconsidered:
+            self._reconsidered.add(key)
+            task = asyncio.ensure_future(self._settle(view, key))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _settle(self, view: ClusterView, key: InstanceKey) -> None:
+        try:
+            if (await self.agree(view, key)).is_dead:
+                self._disputed(key, ())  # of which an earlier run of this one may have told
+        finally:
+            self._reconsidered.discard(key)
 
     def _is_due(self, key: InstanceKey) -> bool:
         dispute = self._disputes.get(key)
@@ -194,7 +202,8 @@ class Eyes:
     def well(self, keys: set[InstanceKey]) -> None:
         """Nothing is to be done about these any more."""
         for key in keys & self._disputes.keys():
-            self._end_dispute(key)
+            del self._disputes[key]
+            self._disputed(key, ())
 
     async def agree(self, view: ClusterView, key: InstanceKey) -> Agreement:
         """Whether a majority sees this master dead, as of now or a moment ago."""
@@ -205,7 +214,7 @@ class Eyes:
         if agreement is None or not agreement.is_dead:  # what was not so before may be so now
             agreement = await asyncio.shield(self._ask(view, key))
         if agreement.is_dead:
-            self._end_dispute(key)
+            self._disputes.pop(key, None)
         else:
             self._dispute(key, agreement.facts)
         return agreement
@@ -242,15 +251,19 @@ class Eyes:
             seen = await look(master, replicas, login(self._settings()))
             has_seen(self._own, replace(seen, at=utc_now()))
 
-        asking: asyncio.Future[Any] = asyncio.gather(others(), own(), return_exceptions=True)
+        asking: asyncio.Future[Any] = asyncio.gather(others(), own())
         deciding: asyncio.Future[Any] = asyncio.ensure_future(settled.wait())
         try:
             await asyncio.wait({asking, deciding}, timeout=_ASK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             deciding.cancel()
             asking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            try:
                 await asking
+            except asyncio.CancelledError:
+                pass
+            except Exception:  # a defect of ours: what was not heard is not counted
+                _log.exception("eyes: the members could not be asked", instance=str(master))
         return judge(self._members, sights)
 
     def _dispute(self, key: InstanceKey, facts: tuple[str, ...]) -> None:
@@ -260,15 +273,6 @@ class Eyes:
         self._disputes[key] = _Dispute(facts, pause, time.monotonic() + pause)
         _log.info("a master is disputed", instance=str(key), facts="; ".join(facts))
         self._disputed(key, facts)
-
-    def _end_dispute(self, key: InstanceKey) -> None:
-        if self._disputes.pop(key, None) is not None:
-            self._disputed(key, ())
-
-    def _spawn(self, work: Awaitable[Any]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
         tasks = list(self._tasks)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -90,7 +91,8 @@ async def test_a_question_that_is_none_is_not_answered(login: Login, question: b
 class Setup:
     """This node is a, its way to the master is a proxy; b and c have ways of their own."""
 
-    def __init__(self, server: StandaloneServer, proxy: Proxy, login: Login) -> None:
+    def __init__(self, server: StandaloneServer, proxy: Proxy, login: Login, folder: Path) -> None:
+        self.folder = folder
         self.master, self.replica, self.login = proxy.key, InstanceKey("127.0.0.1", 1), login
         self.ways: dict[str, InstanceKey | None] = {"b": server.key, "c": server.key}
         self.told: list[tuple[str, ...]] = []
@@ -106,7 +108,7 @@ class Setup:
             "MySQLTopologyPassword": self.login.password,
             "RaftQuorumOfEyes": self.wanted,
         }
-        return settings_for_demo(":memory:", overrides=overrides).settings
+        return settings_for_demo(self.folder / "none.db", overrides=overrides).settings
 
     async def _ask(self, question: bytes, seconds: float, heard: Callable[[str, bytes], bool]) -> None:
         """Over raft it is ``RaftNode.ask``; b and c look where they are told to."""
@@ -127,6 +129,7 @@ class Setup:
         await asyncio.wait(first, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for each in first:
             each.cancel()
+        await asyncio.gather(*first, return_exceptions=True)
 
     def view(self, outcome: CheckOutcome = CheckOutcome.REFUSED) -> ClusterView:
         """The master in trouble, seen from a, and no replica, so that nobody is blind."""
@@ -155,10 +158,10 @@ class Setup:
 
 
 @pytest.fixture
-async def setup(server: StandaloneServer, login: Login) -> AsyncIterator[Setup]:
+async def setup(server: StandaloneServer, login: Login, tmp_path: Path) -> AsyncIterator[Setup]:
     async with Proxy(server.key) as proxy:
         proxy.cut()
-        setup = Setup(server, proxy, login)
+        setup = Setup(server, proxy, login, tmp_path)
         yield setup
         await setup.eyes.stop()
 
