@@ -214,9 +214,9 @@ async def test_a_follower_refuses_and_names_the_leader(setup: Setup) -> None:
         await setup.others(leader)[0].ask("propose", "x")
 
 
-@pytest.mark.parametrize("state", ["missing", "corrupt", "corrupt vote", "another's"])
+@pytest.mark.parametrize("state", ["missing", "empty", "corrupt", "corrupt vote", "another's"])
 async def test_a_log_that_is_not_there_or_not_right(setup: Setup, state: str) -> None:
-    """Never a vote out of it: missing is a learner, which catches up; else an error with file and mend."""
+    """Never a vote out of it: missing or empty is a learner, which catches up; else an error with file and mend."""
     leader = await setup.leader()
     for number in range(5):
         await leader.ask("propose", str(number))
@@ -225,6 +225,8 @@ async def test_a_log_that_is_not_there_or_not_right(setup: Setup, state: str) ->
     for file in follower.file.parent.glob("raft.db*"):
         if state == "missing":
             file.unlink()
+        elif state == "empty":
+            file.write_bytes(b"")
         elif state == "corrupt":
             file.write_bytes(b"this is no database" * 1000)
     if state == "corrupt vote":
@@ -239,7 +241,7 @@ async def test_a_log_that_is_not_there_or_not_right(setup: Setup, state: str) ->
             file.unlink()
         follower.file.write_bytes(other.file.read_bytes())
     await follower.start()
-    if state != "missing":
+    if state not in ("missing", "empty"):
         said = {
             "corrupt": "corrupt",
             "corrupt vote": "checksum of its term",
