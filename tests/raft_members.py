@@ -45,7 +45,7 @@ class Member:
                 env=self._environment,
             )  # fmt: skip
 
-    async def ask(self, *asked: object, seconds: float = 8) -> Any:
+    async def ask(self, *asked: object, seconds: float = 20) -> Any:
         """Raises RuntimeError with what the member refused."""
         process = self.process
         assert process is not None and process.stdin is not None and process.stdout is not None

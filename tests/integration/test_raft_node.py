@@ -216,7 +216,7 @@ async def test_a_follower_refuses_and_names_the_leader(setup: Setup) -> None:
 
 @pytest.mark.parametrize("state", ["missing", "empty", "corrupt", "corrupt vote", "another's"])
 async def test_a_log_that_is_not_there_or_not_right(setup: Setup, state: str) -> None:
-    """Never a vote out of it: missing or empty is a learner, which catches up; else an error with file and mend."""
+    """Never a vote out of it: missing or empty is a learner, which catches up; else an error and its mend."""
     leader = await setup.leader()
     for number in range(5):
         await leader.ask("propose", str(number))
