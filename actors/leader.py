@@ -21,7 +21,7 @@ from actors.leadership import Lead
 from actors.logs import configure_logging
 from actors.names import GATEWAY, LEADER_LOCK, TOPOLOGY, TOPOLOGY_LOCK, head_options
 from actors.news import NewsQueue
-from actors.seats import take_seat
+from actors.seats import eyes_of, take_seat
 from actors.spec import Configuration, NodeSpec
 from actors.supervision import watch_over
 from actors.tasks import Periodic, until_started
@@ -32,6 +32,7 @@ from services.election.raft_seat import RaftSeat
 from services.election.seat import Seat
 from services.execution.coordinator import ClusterView, Coordinator, RecoveryRefusedError
 from services.execution.deposed import fence_deposed
+from services.execution.eyes import Eyes, answer_with
 from services.mysql.session import Mandate
 from services.node_view import (
     NodeError,
@@ -100,6 +101,7 @@ class LeaderActor:
         self._store: Store | None = None
         self._election: Seat | None = None
         self._coordinator: Coordinator | None = None
+        self._eyes: Eyes | None = None
         self._term = 0
         self._led_at = 0.0  # when Topology was last told whether this node leads
         self._catching_up = False
@@ -129,14 +131,21 @@ class LeaderActor:
     async def _take_seat(self, store: Store, settings: Settings) -> None:
         await rehearse(store.database)
         self._election, self._store = await take_seat(
-            self._spec, settings, store, prepare=self._bring_topology_up_to_date, applied=self._agreed
+            self._spec,
+            settings,
+            store,
+            prepare=self._bring_topology_up_to_date,
+            applied=self._agreed,
+            answer=lambda question: answer_with(login(self._settings), question),
         )
+        self._eyes = eyes_of(self._election, lambda: self._settings, self._disputed)
         self._coordinator = Coordinator(
             self._store,
             lambda: self._settings,
             self._mandate,
             self,
             (self._spec.hostname, self._spec.token),
+            eyes=self._eyes,
         )
         self._periodic.run(self._news.send)
         await self._elect()
@@ -253,6 +262,9 @@ class LeaderActor:
     def witnessed(self, master: InstanceKey) -> None:
         self._periodic.spawn(self._tell(self._topology, "witnessed", master))
 
+    def _disputed(self, master: InstanceKey, facts: tuple[str, ...]) -> None:
+        self._periodic.spawn(self._tell(self._topology, "disputed", master, facts))
+
     # calls
 
     async def ping(self) -> str:
@@ -265,6 +277,8 @@ class LeaderActor:
         self._periodic.stop()
         if self._coordinator is not None:
             await self._coordinator.stop()
+        if self._eyes is not None:
+            await self._eyes.stop()
         if self._election is not None:
             await self._election.release()
         if self._store is not None:

@@ -365,6 +365,7 @@ class TopologyActor:
         durable = self._durable
         if durable is not None and durable.acts != acts:
             durable.acts = acts
+            self._ready().settle_disputes()
             self._told.clear()  # whoever acts from now on has heard of nothing yet
             self._analyse()
         return self._run
@@ -380,6 +381,12 @@ class TopologyActor:
         """A witness could not connect to this server: judge anew, at once."""
         self._ready().witnessed(master, time.monotonic())
         self._analyse()
+
+    async def disputed(self, master: InstanceKey, facts: tuple[str, ...]) -> None:
+        """The raft members do not agree that this server is dead; without ``facts`` they do, or need not."""
+        self._ready().dispute(master, facts, time.monotonic())
+        self._analyse()
+        self._dirty.set()
 
     async def changed(self, keys: list[InstanceKey]) -> None:
         """These servers were changed: look at them, and dial deposed ones from now on."""

@@ -24,6 +24,8 @@ def _no_host(_key: InstanceKey) -> bool:
 _FIRST_CHECK_SECONDS = 15.0
 _WITNESS_SECONDS = 30.0
 """So long a failed witness speaks against its master, unless that answers meanwhile."""
+_DISPUTE_SECONDS = 180.0
+"""So long a dispute stands that the Leader does not renew, unless the master answers meanwhile."""
 _FORGOTTEN_POLLS = 3  # a forgotten server is not found again for so many poll intervals (discovery.md 8)
 
 
@@ -66,6 +68,7 @@ class Registry:
         self._forgotten: dict[InstanceKey, float] = {}
         self._awaited_since: dict[InstanceKey, float] = {}
         self._failed_witnesses: dict[InstanceKey, float] = {}
+        self._disputed: dict[InstanceKey, tuple[float, tuple[str, ...]]] = {}
         self._topology: Topology | None = None
 
     @property
@@ -96,7 +99,14 @@ class Registry:
     def analysis(self, now: float) -> tuple[ReplicationAnalysis, ...]:
         """What is wrong, judged on the clusters as of ``now``."""
         failed = frozenset(key for key in self._failed_witnesses if self.is_witnessed(key, now))
-        return analyze(self.topology(now), self.policy.analysis, now, failed_witnesses=failed)
+        disputed = {key: facts for key, (at, facts) in self._disputed.items() if self._is_fresh(key, at, now)}
+        return analyze(
+            self.topology(now), self.policy.analysis, now, failed_witnesses=failed, disputed=disputed
+        )
+
+    def _is_fresh(self, key: InstanceKey, at: float, now: float) -> bool:
+        known = self._instances.get(key)
+        return known is not None and known.seen_at < at > now - _DISPUTE_SECONDS
 
     def is_witnessed(self, key: InstanceKey, now: float) -> bool:
         """Whether a witness found this server dead, not long ago, and it has not answered since."""
@@ -170,6 +180,16 @@ class Registry:
     def witnessed(self, key: InstanceKey, at: float) -> None:
         """A replica of this server had its receiver restarted, and could not connect."""
         self._failed_witnesses[key] = at
+
+    def dispute(self, key: InstanceKey, facts: tuple[str, ...], at: float) -> None:
+        """The raft members do not agree that this server is dead; without ``facts`` they do, or need not."""
+        self._disputed.pop(key, None)
+        if facts:
+            self._disputed[key] = at, facts
+
+    def settle_disputes(self) -> None:
+        """This node does not act any more: they were the acting one's."""
+        self._disputed.clear()
 
     def register(self, key: InstanceKey, **registrations: object) -> None:
         """Set what people registered about a known server: fields of Instance."""
