@@ -22,7 +22,7 @@ import structlog
 from services.mysql.classification import Classifier, ClassifyingQueries
 from services.mysql.connection import Connection, Login, speaks_http
 from services.mysql.errors import ConnectError, LostError, StatementError
-from services.mysql.poll import PartialPollError, PolledServer
+from services.mysql.poll import DiscoveryPolicy, PartialPollError, PolledServer
 from services.topology.instance import CheckOutcome, Instance, Observation, ThreadState
 from services.topology.keys import InstanceKey
 
@@ -58,6 +58,7 @@ class WatchPolicy:
     dead_factor: float = 1.0
     dead_max: float = 300.0
     queries: ClassifyingQueries = field(default_factory=ClassifyingQueries)
+    discovery: DiscoveryPolicy = field(default_factory=DiscoveryPolicy)
 
 
 class Watcher:
@@ -244,6 +245,7 @@ class Watcher:
         return Observation(
             key=self.key,
             outcome=CheckOutcome.OK,
+            error=self._server.complaint if self._server is not None else "",
             partial_success=True,
             age_seconds=elapsed,
             latency_seconds=elapsed,
@@ -279,7 +281,10 @@ class Watcher:
             # A server known to speak is given the heartbeat to do so again: it is being judged.
             patience = policy.heartbeat if self._ever_spoke and self._burst else policy.connect_timeout
             self._server = await PolledServer.connect(
-                self.key, self._login, timeout=min(patience, policy.connect_timeout)
+                self.key,
+                self._login,
+                timeout=min(patience, policy.connect_timeout),
+                policy=policy.discovery,
             )
         if light and self._last is not None:
             work = self._server.poll_replica(self._last, timeout=policy.read_timeout)

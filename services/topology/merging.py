@@ -89,7 +89,7 @@ def merge(known: Instance | None, seen: Observation, *, now: float, utc: str) ->
         fresh,
         key=seen.key,
         last_check_outcome=seen.outcome,
-        last_check_error="",
+        last_check_error=seen.error,
         last_check_partial_success=True,
         checked_at=max(began, known.checked_at),
         seen_at=max(began, known.seen_at),
