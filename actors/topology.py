@@ -208,6 +208,8 @@ class TopologyActor:
                 self._periodic.spawn(self._meet_deposed(instance))
         if changes.significant:
             self._analyse()
+        if changes.dropped:
+            self._periodic.spawn(self._drop(changes.dropped))
         if changes.look_at:  # the reporting probe does not wait for others, one of which may hang
             self._periodic.spawn(self._probes.look(changes.look_at, burst=True, light=True))
         if changes.found:
@@ -217,6 +219,13 @@ class TopologyActor:
             if self._durable is not None:
                 await self._durable.identify(registry.topology(time.monotonic()))
         self._dirty.set()
+
+    async def _drop(self, keys: frozenset[InstanceKey]) -> None:
+        """These are not to be watched: nothing of them is kept."""
+        await self._arrange_probes()
+        if self._durable is not None:
+            with contextlib.suppress(StoreError):
+                await self._durable.forget(keys)
 
     def _durable_unfenced(self) -> frozenset[InstanceKey]:
         return self._durable.deposed_keys if self._durable else frozenset()

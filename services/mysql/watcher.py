@@ -250,6 +250,7 @@ class Watcher:
             age_seconds=elapsed,
             latency_seconds=elapsed,
             instance=self._classifier.applied(instance),
+            told=self._classifier.told,
         )
 
     def _failed(

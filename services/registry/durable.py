@@ -160,6 +160,7 @@ class Durable:
         return bool(found or gone)
 
     def _apply(self, instance: Instance, rule: str, downtime: Downtime | None) -> None:
+        rule = instance.detected_promotion_rule or rule  # a query's is registered anew at each poll
         wanted = {
             "promotion_rule": rule,
             "is_candidate": rule in ("must", "prefer"),

@@ -15,15 +15,22 @@ from services.topology.tree import Cluster, ClusterIdentity, Topology, TreePolic
 __all__ = ["Changes", "Registry", "RegistryPolicy"]
 
 HostFilter = Callable[[InstanceKey], bool]
+UserFilter = Callable[[str], bool]
 
 
 def _no_host(_key: InstanceKey) -> bool:
     return False
 
 
+def _no_user(_user: str) -> bool:
+    return False
+
+
 _FIRST_CHECK_SECONDS = 15.0
 _WITNESS_SECONDS = 30.0
 """So long a failed witness speaks against its master, unless that answers meanwhile."""
+_IGNORED_SECONDS = 60.0
+"""Who replicates as a user that is ignored is looked at again after so long, if it is met then."""
 _FORGOTTEN_POLLS = 3  # a forgotten server is not found again for so many poll intervals (discovery.md 8)
 
 
@@ -38,6 +45,9 @@ class RegistryPolicy:
     ignores_host: HostFilter = _no_host
     ignores_replica: HostFilter = _no_host
     ignores_master: HostFilter = _no_host
+    ignores_user: UserFilter = _no_user
+    """Of who replicates as such a user nothing is kept."""
+    logs_ignored_users: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +56,8 @@ class Changes:
 
     found: frozenset[InstanceKey] = frozenset()
     """Servers that were not known before."""
+    dropped: frozenset[InstanceKey] = frozenset()
+    """Servers that are not watched any more: they replicate as a user that is ignored."""
     look_at: frozenset[InstanceKey] = frozenset()
     """Servers that should be looked at now, because something near them has just changed for the worse."""
     significant: bool = False
@@ -180,6 +192,7 @@ class Registry:
     def observe(self, observations: Iterable[Observation], *, now: float, utc: str) -> Changes:
         """Merge reports. Those about servers that are not known (any more) are dropped."""
         found: set[InstanceKey] = set()
+        dropped: set[InstanceKey] = set()
         look_at: set[InstanceKey] = set()
         fresh: list[Instance] = []
         notes: list[tuple[InstanceKey, str]] = []
@@ -187,6 +200,10 @@ class Registry:
         for seen in observations:
             known = self._instances.get(seen.key)
             if known is None:
+                continue
+            if seen.instance is not None and self.policy.ignores_user(seen.instance.replication_user):
+                dropped.add(seen.key)
+                notes += self._ignored(seen.instance, now)
                 continue
             merged = merge(known, seen, now=now, utc=utc)
             self._set(merged)
@@ -201,11 +218,22 @@ class Registry:
                 found |= self._linked(merged, now)
         return Changes(
             found=frozenset(found),
+            dropped=frozenset(dropped),
             look_at=frozenset(look_at),
             significant=significant or bool(found),
             fresh=tuple(fresh),
             notes=tuple(notes),
         )
+
+    def _ignored(self, instance: Instance, now: float) -> list[tuple[InstanceKey, str]]:
+        self._instances.pop(instance.key, None)
+        self._forgotten[instance.key] = now + _IGNORED_SECONDS
+        self._topology = None
+        said = (
+            f"{instance.key}: replicates as {instance.replication_user}, which "
+            "DiscoveryIgnoreReplicationUsernameFilters leaves out: it is not watched"
+        )
+        return [(instance.key, said)] if self.policy.logs_ignored_users else []
 
     def _set(self, instance: Instance) -> None:
         self._instances[instance.key] = placed(instance, self._policy.places)

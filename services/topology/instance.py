@@ -257,3 +257,5 @@ class Observation:
     age_seconds: float = 0.0  # since the check began, when it was sent
     latency_seconds: float = 0.0
     instance: Instance | None = field(default=None)
+    told: frozenset[str] = frozenset()
+    """Fields of the instance that queries told; of what they did not tell, that stays which was known."""

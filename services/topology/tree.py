@@ -14,6 +14,7 @@ transactions) and 9 (problems), with these differences:
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,6 +48,8 @@ class TreePolicy:
 
     instance_poll_seconds: int = 5
     reasonable_replication_lag_seconds: int = 10
+    aliases_by_name: tuple[tuple[str, str], ...] = ()
+    """Regular expressions on a cluster's name, each with the alias that it stands for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +130,14 @@ def derive(
     """
     known = {instance.key: instance for instance in sorted(instances, key=lambda instance: instance.key)}
     grown = list(trees(known, {identity.master_key for identity in identities}))
-    drafts = [_cluster(head, places, identities) for head, places in _heads(grown)]
+    drafts = [_cluster(head, places, identities, known) for head, places in _heads(grown)]
+    known = _suggesting(known, grown, drafts, identities, policy)
     clusters = _with_aliases(drafts, known, identities)
     cluster_of = {key: cluster for cluster in clusters for key in cluster.instance_keys}
     ancestries: dict[InstanceKey, tuple[str, ...]] = {}
     derived: dict[InstanceKey, Instance] = {}
-    for place in (place for tree in grown for place in tree):
+    for raw in (place for tree in grown for place in tree):
+        place = replace(raw, instance=known[raw.key])
         ancestries[place.key] = ancestry_of(place, ancestries)
         cluster = cluster_of[place.key]
         derived[place.key] = _derived(place, cluster, ancestries[place.key], policy, now)
@@ -177,13 +182,19 @@ def _heads(grown: Iterable[list[Place]]) -> Iterator[tuple[_Head, list[Place]]]:
         yield head, [place for tree in siblings for place in tree]
 
 
-def _cluster(head: _Head, places: list[Place], identities: Sequence[ClusterIdentity]) -> Cluster:
+def _cluster(
+    head: _Head,
+    places: list[Place],
+    identities: Sequence[ClusterIdentity],
+    known: Mapping[InstanceKey, Instance],
+) -> Cluster:
     identity, is_fragment = _identity(head, places, identities)
+    detected = known[head.key].detected_cluster_domain if head.key in known else ""
     return Cluster(
         id=identity.id if identity else "",
         name=str(head.key),
         alias=str(head.key),
-        domain=identity.domain if identity else "",
+        domain=(identity.domain if identity else "") or detected,
         master_key=head.key,
         instance_keys=tuple(sorted(place.key for place in places)),
         is_fragment=is_fragment,
@@ -207,6 +218,36 @@ def _identity(
             return identity, True
     by_master = {identity.master_key: identity for identity in identities}
     return next((by_master[place.key] for place in places if place.key in by_master), None), False
+
+
+def _suggesting(
+    known: Mapping[InstanceKey, Instance],
+    grown: Iterable[list[Place]],
+    drafts: Iterable[Cluster],
+    identities: Iterable[ClusterIdentity],
+    policy: TreePolicy,
+) -> dict[InstanceKey, Instance]:
+    """The instances with the alias that each suggests for its cluster (discovery.md 5).
+
+    What a person gave, else what its source suggests, else what it was told, else by the cluster's name.
+    """
+    given = {identity.id: identity.alias for identity in identities if identity.alias}
+    cluster_of = {key: cluster for cluster in drafts for key in cluster.instance_keys}
+    suggested: dict[InstanceKey, str] = {}
+    for place in (place for tree in grown for place in tree):
+        cluster = cluster_of[place.key]
+        suggested[place.key] = (
+            ("" if cluster.is_fragment else given.get(cluster.id, ""))
+            or (suggested.get(place.source.key, "") if place.source else "")
+            or place.instance.suggested_cluster_alias
+            or next((alias for name, alias in policy.aliases_by_name if re.search(name, cluster.name)), "")
+        )
+    return {
+        key: instance
+        if instance.suggested_cluster_alias == suggested[key]
+        else replace(instance, suggested_cluster_alias=suggested[key])
+        for key, instance in known.items()
+    }
 
 
 def _with_aliases(
