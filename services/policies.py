@@ -19,6 +19,7 @@ from services.planning.candidates import PromotionPolicy
 from services.publish.hooks import HookKind, HookPolicy
 from services.registry.registry import RegistryPolicy
 from services.topology.keys import InstanceKey
+from services.topology.names import NamePolicy
 from services.topology.places import PlacePatterns
 
 __all__ = ["hook_policy", "login", "promotion_policy", "registry_policy", "timing", "watch_policy"]
@@ -53,11 +54,21 @@ def watch_policy(settings: Settings) -> WatchPolicy:
         dead_factor=settings.DeadInstancePollSecondsMultiplyFactor,
         dead_max=float(settings.DeadInstancePollSecondsMax),
         queries=_queries(settings),
+        names=_names(settings),
         discovery=DiscoveryPolicy(
             registered_first=settings.DiscoverByShowSlaveHosts,
             ignores_user=_UserFilter(settings.DiscoveryIgnoreReplicationUsernameFilters),
             has_credentials=bool(settings.ReplicationCredentialsQuery),
         ),
+    )
+
+
+def _names(settings: Settings) -> NamePolicy:
+    return NamePolicy(
+        method=settings.HostnameResolveMethod,
+        own_method=settings.MySQLHostnameResolveMethod,
+        reject=settings.RejectHostnameResolvePattern,
+        expiry_seconds=60.0 * max(1, settings.ExpiryHostnameResolvesMinutes),
     )
 
 
@@ -85,6 +96,7 @@ def registry_policy(settings: Settings, hostname: str = "", token: str = "") -> 
         ignores_host=_host_filter(settings.DiscoveryIgnoreHostnameFilters),
         ignores_replica=_host_filter(settings.DiscoveryIgnoreReplicaHostnameFilters),
         ignores_master=_host_filter(settings.DiscoveryIgnoreMasterHostnameFilters),
+        names=_names(settings),
         ignores_user=_UserFilter(settings.DiscoveryIgnoreReplicationUsernameFilters),
         logs_ignored_users=settings.EnableDiscoveryFiltersLogs,
     )

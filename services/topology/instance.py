@@ -178,6 +178,8 @@ class Instance:
     region: str = ""
     physical_environment: str = ""
     suggested_cluster_alias: str = ""
+    also_known_as: tuple[InstanceKey, ...] = ()
+    """Other endpoints at which this server was met; replicas may name them as their source."""
     detected_cluster_domain: str = ""
     detected_promotion_rule: str = ""
     """What a query told, which goes before what was registered."""
@@ -257,5 +259,7 @@ class Observation:
     age_seconds: float = 0.0  # since the check began, when it was sent
     latency_seconds: float = 0.0
     instance: Instance | None = field(default=None)
+    own_key: InstanceKey | None = None
+    """Where the server wants to be known, if that is elsewhere and was seen to lead to the same server."""
     told: frozenset[str] = frozenset()
     """Fields of the instance that queries told; of what they did not tell, that stays which was known."""

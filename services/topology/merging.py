@@ -15,6 +15,7 @@ LOSSLESS_TIMEOUT_MS = 2**32 - 1
 """A semi-sync time-out of at least this many ms (49 days, the maximum that the manual gives) is for ever."""
 
 _REGISTERED = (
+    "also_known_as",
     "promotion_rule",
     "is_candidate",
     "is_downtimed",

@@ -91,6 +91,7 @@ NOT_ON_THE_WIRE = {
     "reported_host",
     "detected_cluster_domain",
     "detected_promotion_rule",
+    "also_known_as",
 }
 """Facts that the reference's shape has no field for, or that are not read back."""
 
@@ -114,7 +115,7 @@ def filled() -> Instance:
             values[each.name] = (Channel(name="west"),)
         elif each.name == "replication_tls":
             values[each.name] = ChannelTls(ca_file="/ca.pem")
-        elif each.name in ("replicas", "replication_group_members"):
+        elif each.name in ("also_known_as", "replicas", "replication_group_members"):
             values[each.name] = (A, B)
         elif each.name == "problems":
             values[each.name] = ("errant_gtid",)
