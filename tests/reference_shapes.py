@@ -153,6 +153,7 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
         "replication_lag",
         "errant_gtid",
         "group_replication_member_not_online",
+        "duplicate_server_uuid",  # ours
     ),
     "token": _text("[0-9a-f]{64}"),
     "uid": _text("[0-9]{19}:[0-9a-f]{64}"),

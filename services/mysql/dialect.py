@@ -67,20 +67,17 @@ class Dialect:
         )
 
     @property
-    def kept_credentials(self) -> str:
-        """How many channels have an account that the server keeps in a table; "" where none does."""
+    def kept_sources(self) -> str:
+        """What a server keeps of its channels in a table; "" where it has none.
+
+        Whether there is an account, and the ciphersuites of TLS 1.3, which the status does not show.
+        """
         if self.mariadb:
             return ""
-        return "SELECT COUNT(*) AS accounts FROM mysql.slave_master_info WHERE User_name > ''"
-
-    @property
-    def ciphersuites(self) -> str:
-        """TLS 1.3's, by channel: the status does not show them."""
-        if self.mariadb or self.since < (8, 0, 23):
-            return ""
+        suites = "Tls_ciphersuites" if self.since >= (8, 0, 23) else "NULL"
         return (
-            "SELECT CHANNEL_NAME AS Channel_Name, TLS_CIPHERSUITES AS Source_TLS_Ciphersuites "
-            "FROM performance_schema.replication_connection_configuration"
+            "SELECT Channel_name AS Channel_Name, User_name > '' AS has_account, "
+            f"{suites} AS Source_TLS_Ciphersuites FROM mysql.slave_master_info"
         )
 
     @property

@@ -165,12 +165,12 @@ def instance_of(key: InstanceKey, answers: Answers, policy: DiscoveryPolicy = _D
     instance = apply_settings(Instance(key=key), answers[Topic.SETTINGS][0])
     instance = apply_variables(instance, answers[Topic.VARIABLES][0])
     instance = apply_replica_status(instance, answers[Topic.CHANNELS])
-    instance = apply_ciphersuites(instance, rows(Topic.CIPHERSUITES))
+    instance = apply_ciphersuites(instance, rows(Topic.SOURCES))
     instance = apply_semi_sync(instance, rows(Topic.PLUGINS), rows(Topic.STATUS))
     instance = apply_group(instance, rows(Topic.PLUGINS), rows(Topic.GROUP))
     instance = _with_log(instance, answers[Topic.LOG])
     dumps = [row for row in rows(Topic.DUMPS) if str(row.get("Command", _DUMP)).startswith(_DUMP)]
-    kept = any(int(row["accounts"]) for row in rows(Topic.CREDENTIALS))
+    kept = any(int(row["has_account"] or 0) for row in rows(Topic.SOURCES))
     return replace(
         instance,
         replicas=found_replicas(

@@ -32,8 +32,7 @@ class Topic(str, Enum):
     GROUP = "group"
     SETTINGS = "settings"
     GRANTS = "grants"
-    CREDENTIALS = "credentials"
-    CIPHERSUITES = "ciphersuites"
+    SOURCES = "sources"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +55,12 @@ def questions(dialect: Dialect, *, performance_schema: bool) -> tuple[Question, 
         Question(Topic.LOG, dialect.binary_log_status, is_vital=True),
         Question(Topic.PLUGINS, SEMI_SYNC_VARIABLES if dialect.mariadb else _PLUGIN_VARIABLES),
         Question(Topic.STATUS, _STATUS),
-        Question(Topic.REGISTERED, dialect.registered_replicas),
+        Question(Topic.REGISTERED, dialect.registered_replicas, is_vital=True),
         Question(Topic.DUMPS, dialect.dump_threads(performance_schema=performance_schema)),
         Question(Topic.GROUP, dialect.group_members if performance_schema else "", is_quiet=True),
         Question(Topic.SETTINGS, f"SELECT {_selected(dialect.settings)}", is_rare=True, is_vital=True),
         Question(Topic.GRANTS, SHOW_GRANTS, is_rare=True, is_quiet=True),  # refused without grant tables
-        Question(Topic.CREDENTIALS, dialect.kept_credentials, is_rare=True, is_quiet=True),
-        Question(
-            Topic.CIPHERSUITES,
-            dialect.ciphersuites if performance_schema else "",
-            is_rare=True,
-            is_quiet=True,
-        ),
+        Question(Topic.SOURCES, dialect.kept_sources, is_rare=True, is_quiet=True),
     )
     return tuple(question for question in table if question.statement)
 

@@ -36,6 +36,9 @@ __all__ = [
 LOST_IN_RECOVERY = "lost-in-recovery"
 """Downtime reason of servers that a recovery left behind; they suggest no alias (discovery.md 5)."""
 
+_DUPLICATE = "duplicate_server_uuid"
+"""A problem that the reference does not know: another endpoint answers with the same uuid."""
+
 _RECENT_POLLS = 5  # "recently checked" means within so many poll intervals (discovery.md 1)
 
 _AliasRank = tuple[bool, bool, int]  # valid, writeable, replicas
@@ -91,6 +94,7 @@ class Topology:
     clusters: tuple[Cluster, ...]
     now: float
     is_live: bool = True
+    _names: Mapping[InstanceKey, InstanceKey] = field(init=False, repr=False, compare=False)
     _clusters_by_key: Mapping[InstanceKey, Cluster] = field(init=False, repr=False, compare=False)
     _clusters_by_name: Mapping[str, Cluster] = field(init=False, repr=False, compare=False)
     _replicas: Mapping[InstanceKey, tuple[Instance, ...]] = field(init=False, repr=False, compare=False)
@@ -100,9 +104,15 @@ class Topology:
         for key in sorted(self.instances):
             replicas[self.instances[key].master_key].append(self.instances[key])
         by_key = {key: cluster for cluster in self.clusters for key in cluster.instance_keys}
+        names = {name: key for key in self.instances for name in self.instances[key].also_known_as}
+        object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_clusters_by_key", by_key)
         object.__setattr__(self, "_clusters_by_name", {cluster.name: cluster for cluster in self.clusters})
         object.__setattr__(self, "_replicas", {key: tuple(found) for key, found in replicas.items()})
+
+    def named(self, key: InstanceKey) -> InstanceKey:
+        """The instance that is known under this name too; else the key itself."""
+        return self._names.get(key, key)
 
     def cluster_of(self, key: InstanceKey) -> Cluster | None:
         """The cluster that an instance is in; None if the instance is not known."""
@@ -134,13 +144,17 @@ def derive(
     known = _suggesting(known, grown, drafts, identities, policy)
     clusters = _with_aliases(drafts, known, identities)
     cluster_of = {key: cluster for cluster in clusters for key in cluster.instance_keys}
+    uuids = Counter(instance.server_uuid for instance in known.values() if instance.server_uuid)
     ancestries: dict[InstanceKey, tuple[str, ...]] = {}
     derived: dict[InstanceKey, Instance] = {}
     for raw in (place for tree in grown for place in tree):
         place = replace(raw, instance=known[raw.key])
         ancestries[place.key] = ancestry_of(place, ancestries)
         cluster = cluster_of[place.key]
-        derived[place.key] = _derived(place, cluster, ancestries[place.key], policy, now)
+        found = _derived(place, cluster, ancestries[place.key], policy, now)
+        if uuids[found.server_uuid] > 1:
+            found = replace(found, problems=(*found.problems, _DUPLICATE))
+        derived[place.key] = found
     return Topology({key: derived[key] for key in known}, clusters, now)
 
 

@@ -133,8 +133,12 @@ def answers_of(server: str) -> dict[Topic, list[dict[str, Any]]]:
             }
         ],
         Topic.GRANTS: [{"Grants for o@%": "GRANT PROCESS ON *.* TO `o`@`%`"}],
-        Topic.CREDENTIALS: [{"accounts": 1}],
-        Topic.CIPHERSUITES: [{"Channel_Name": "west", "Source_TLS_Ciphersuites": "TLS_AES_128_GCM_SHA256"}],
+        Topic.SOURCES: [
+            {
+                "Channel_Name": "west", "has_account": 1,
+                "Source_TLS_Ciphersuites": "TLS_AES_128_GCM_SHA256" if new_names else None,
+            }
+        ],
     }  # fmt: skip
     asked = {each.topic for each in questions(dialect, performance_schema=True)}
     for topic, names in ((Topic.VARIABLES, dialect.variables), (Topic.SETTINGS, dialect.settings)):
