@@ -231,6 +231,14 @@ class GatewayNode:
         await self._topology("refresh", key, timeout=20.0)
         await self._catch_up()
 
+    async def hostname_resolves(self) -> dict[str, tuple[str, int]]:
+        found: dict[str, tuple[str, int]] = await self._topology("hostname_resolves")
+        return found
+
+    async def reset_hostname_resolves(self) -> None:
+        await self._topology("reset_hostname_resolves")
+        await self._catch_up()
+
     async def forget(self, key: InstanceKey) -> None:
         self._must_lead()
         await self._topology("forget", [key])

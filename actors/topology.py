@@ -23,6 +23,7 @@ from actors.gateway import Gateway, Push
 from actors.handles import Peer, create
 from actors.logs import configure_logging
 from actors.names import GATEWAY, GATEWAY_LOCK, LEADER, LEADER_LOCK, TOPOLOGY_LOCK, head_options
+from actors.naming import keep_names, look_up
 from actors.news import NEWS_KEPT, News
 from actors.probe import Assignment
 from actors.probe_set import ProbeSet
@@ -36,6 +37,7 @@ from services.config import ConfigurationError, Settings, changed_keys
 from services.election.process_lock import ProcessLock, end_holder
 from services.execution.coordinator import ClusterView
 from services.mysql.errors import MySQLError
+from services.mysql.names import OwnName
 from services.mysql.poll import PartialPollError, PolledServer
 from services.node_view import (
     NodeError,
@@ -51,7 +53,7 @@ from services.registry.registry import Changes, Registry
 from services.store.backend import backend_of
 from services.store.errors import StoreError
 from services.store.store import Store
-from services.store.times import utc_now
+from services.store.times import shifted, utc_now
 from services.topology.instance import CheckOutcome, Instance, Observation
 from services.topology.keys import NO_KEY, InstanceKey, InvalidInstanceKeyError
 from services.topology.tree import Cluster, Topology
@@ -124,6 +126,8 @@ class TopologyActor:
         every = self._periodic.every
         self._periodic.spawn(self._adopt_probes())
         every(1.0, self._tick)
+        every(0.5, self._keep_names)
+        every(60.0, self._forget_unseen)
         every(1.0, self._watch_leader)
         every(1.0, self._watch_gateway)
         every(2.0, self._watch_probes)
@@ -208,6 +212,7 @@ class TopologyActor:
                 self._periodic.spawn(self._meet_deposed(instance))
         if changes.significant:
             self._analyse()
+        await self._follow_names(changes)
         if changes.look_at:  # the reporting probe does not wait for others, one of which may hang
             self._periodic.spawn(self._probes.look(changes.look_at, burst=True, light=True))
         if changes.found:
@@ -217,6 +222,38 @@ class TopologyActor:
             if self._durable is not None:
                 await self._durable.identify(registry.topology(time.monotonic()))
         self._dirty.set()
+
+    async def _follow_names(self, changes: Changes) -> None:
+        """Of who has another name, or is not to be watched, nothing is kept under the name that was met."""
+        for before, key in changes.renamed:
+            self._event("discovered", f"{before} is {key}: it calls itself so", key, "")
+            if self._durable is not None:
+                await self._durable.renamed(before, key)
+        if changes.dropped and self._durable is not None and self._durable.acts:
+            with contextlib.suppress(StoreError):
+                await self._durable.forget(changes.dropped)
+        if changes.renamed or changes.dropped:
+            self._periodic.spawn(self._arrange_probes())
+
+    async def _keep_names(self) -> None:
+        await self._take_up(await keep_names(self._ready(), lambda: login(self._settings)))
+
+    async def _take_up(self, found: frozenset[InstanceKey]) -> None:
+        for key in sorted(found):
+            self._event("discovered", f"found {key}", key, "")
+        if found:
+            await self._arrange_probes()
+
+    async def _forget_unseen(self) -> None:
+        """Only the acting node forgets; the others follow."""
+        hours = self._settings.UnseenInstanceForgetHours
+        if not hours or self._durable is None or not self._durable.acts:
+            return
+        limit = shifted(utc_now(), -3600.0 * hours)
+        keys = self._ready().long_unseen(time.monotonic(), limit, 3600.0 * hours)
+        if keys:
+            _log.info("not seen for long", hours=hours, instances=[str(key) for key in keys])
+            await self.forget(list(keys))
 
     def _durable_unfenced(self) -> frozenset[InstanceKey]:
         return self._durable.deposed_keys if self._durable else frozenset()
@@ -447,6 +484,9 @@ class TopologyActor:
         registry = self._ready()
         if registry.policy.ignores_host(key):
             return None
+        if not registry.names.is_settled(key):
+            await self._take_up(await look_up(registry, key.hostname))
+        key = registry.names.resolve(key)
         if background:
             if registry.add(key, time.monotonic(), explicit=True):
                 await self._arrange_probes()
@@ -461,6 +501,9 @@ class TopologyActor:
         await self._act_on(changes)
         if observation.instance is None:
             raise RefusedError(f"{key}: {observation.error}", key)
+        key = registry.names.resolve(key)
+        if key in changes.dropped:
+            raise RefusedError(f"{key}: {changes.notes[-1][1] if changes.notes else 'left out'}", key)
         if self._durable is not None:
             await self._durable.identify(registry.topology(time.monotonic()))
         return registry.topology(time.monotonic()).instances[key]
@@ -470,13 +513,16 @@ class TopologyActor:
         bound = float(settings.MySQLConnectTimeoutSeconds)
         outcome, error, partial = CheckOutcome.UNKNOWN, "", False
         instance: Instance | None = None
+        own_key: InstanceKey | None = None
+        policy = watch_policy(settings)
         try:
-            server = await PolledServer.connect(key, login(settings), timeout=bound)
+            server = await PolledServer.connect(key, login(settings), timeout=bound, policy=policy.discovery)
             try:
                 instance = await server.poll(timeout=float(settings.MySQLDiscoveryReadTimeoutSeconds))
                 outcome = CheckOutcome.OK
             finally:
                 server.connection.abort()
+            own_key = await OwnName(key, login(settings), policy.names, timeout=bound).of(instance)
         except MySQLError as failure:
             outcome, error = getattr(failure, "outcome", CheckOutcome.FAILED), failure.reason
         except PartialPollError as failure:
@@ -490,11 +536,13 @@ class TopologyActor:
             age_seconds=elapsed,
             latency_seconds=elapsed,
             instance=instance,
+            own_key=own_key,
         )
 
     async def refresh(self, key: InstanceKey) -> None:
         """Probe a known server now. Raises RefusedError with what it answered."""
         registry = self._ready()
+        key = registry.names.resolve(key)
         if key not in registry.instances:
             raise UnknownInstanceError(f"Cannot read instance: {key}")
         observation = await self._probe_once(key)
@@ -505,6 +553,7 @@ class TopologyActor:
     async def forget(self, keys: list[InstanceKey]) -> None:
         """Forget servers, here and in the store. Raises UnknownInstanceError before anything is done."""
         registry = self._ready()
+        keys = [registry.names.resolve(key) for key in keys]
         unknown = [key for key in keys if key not in registry.instances]
         if unknown:
             raise UnknownInstanceError(f"Cannot read instance: {unknown[0]}")
@@ -517,6 +566,19 @@ class TopologyActor:
         for key in keys:
             self._event("forgotten", f"forgot {key}", key, "")
         await self._arrange_probes()
+
+    async def hostname_resolves(self) -> dict[str, tuple[str, int]]:
+        """Name to what it stands for, and until when that is believed, in Unix nanoseconds."""
+        registry, now, clock = self._ready(), time.monotonic(), time.time()
+        return {
+            name: (known.name, int((clock + known.until - now) * 1e9))
+            for name, known in registry.names.cache(registry.instances, now).items()
+        }
+
+    async def reset_hostname_resolves(self) -> None:
+        """What was learned of names is forgotten; what is still used is learned again."""
+        self._ready().reset_names()
+        self._dirty.set()
 
     async def forget_cluster(self, name: str) -> None:
         topology = self._ready().topology(time.monotonic())

@@ -1,9 +1,10 @@
 """Instances and analyses in the JSON of the HTTP API (http-api.md 6.3 to 6.5), and instances back from it.
 
 Both shapes are tables: a row per field, in the order of the reference. Names are the reference's, its
-misspellings included. Four fields at the end of an instance are ours: the analysis needs
+misspellings included. Five fields at the end of an instance are ours: the analysis needs
 ``LastCheckPartialSuccess`` and ``BinlogCoordinatesStaleSeconds``, which files carry; people need
-``LastCheckOutcome`` and ``LastCheckError``, which tell how a check failed.
+``LastCheckOutcome`` and ``LastCheckError``, which tell how a check failed, and ``ReplicationChannels``: the
+reference's fields speak of one channel only.
 
 Reading is tolerant of what is missing: a field that is absent or null has its default, and the historic
 name of a field counts where the modern one is absent. It is not tolerant of wrong types.
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from api.wire_channels import STATE_NUMBERS, channel_to_wire
 from api.wire_kinds import (
     COMPUTED_TIME,
     COORDINATES,
@@ -55,7 +57,7 @@ _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def instance_to_wire(instance: Instance) -> dict[str, Any]:
-    """All fields of ``Instance`` in the order of http-api.md 6.3, then our two."""
+    """All fields of ``Instance`` in the order of http-api.md 6.3, then ours."""
     return {row.name: row.value(instance) for row in _INSTANCE}
 
 
@@ -115,13 +117,7 @@ class _Shown:
     value: Callable[[Any], Any]
 
 
-_STATE_NUMBERS = {
-    ThreadState.NO_THREAD: -1,
-    ThreadState.STOPPED: 0,
-    ThreadState.RUNNING: 1,
-    ThreadState.OTHER: 2,
-}
-_STATES = {number: state for state, number in _STATE_NUMBERS.items()}
+_STATES = {number: state for state, number in STATE_NUMBERS.items()}
 
 
 def _read_state(value: Any) -> ThreadState:
@@ -131,7 +127,7 @@ def _read_state(value: Any) -> ThreadState:
     return _STATES[number]
 
 
-_STATE = Kind(lambda state: _STATE_NUMBERS[state], _read_state)
+_STATE = Kind(lambda state: STATE_NUMBERS[state], _read_state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +178,8 @@ _INSTANCE: tuple[_Field | _Shown, ...] = (
     _Shown("ReplicationSQLThreadRuning", _applies),
     _Shown("Slave_IO_Running", _receives),
     _Shown("ReplicationIOThreadRuning", _receives),
-    _Shown("ReplicationSQLThreadState", lambda i: _STATE_NUMBERS[i.applier_state]),
-    _Shown("ReplicationIOThreadState", lambda i: _STATE_NUMBERS[i.receiver_state]),
+    _Shown("ReplicationSQLThreadState", lambda i: STATE_NUMBERS[i.applier_state]),
+    _Shown("ReplicationIOThreadState", lambda i: STATE_NUMBERS[i.receiver_state]),
     _Field("HasReplicationFilters", FLAG, "has_replication_filters"),
     _Field("GTIDMode", TEXT, "gtid_mode"),
     _Shown("SupportsOracleGTID", lambda i: i.supports_oracle_gtid),
@@ -240,23 +236,20 @@ _INSTANCE: tuple[_Field | _Shown, ...] = (
     _Field("ElapsedDowntime", WHOLE, "elapsed_downtime_ns"),
     _Field("UnresolvedHostname", TEXT, "unresolved_hostname"),
     _Field("AllowTLS", FLAG, "allow_tls"),
-    # The TLS settings of the channel are the server's to keep: nothing is shown of them.
-    *(
-        _Shown(name, _always(""))
-        for name in (
-            "ReplicationSSLCAFile",
-            "ReplicationSSLCAPath",
-            "ReplicationSSLCert",
-            "ReplicationSSLCipher",
-            "ReplicationSSLCRLFile",
-            "ReplicationSSLCRLPath",
-            "ReplicationSSLKey",
-            "ReplicationTLSVersion",
-            "ReplicationTLSCiphersuites",
-            "ReplicationSourcePublicKeyPath",
-        )
+    _Shown("ReplicationSSLCAFile", lambda i: i.replication_tls.ca_file),
+    _Shown("ReplicationSSLCAPath", lambda i: i.replication_tls.ca_path),
+    _Shown("ReplicationSSLCert", lambda i: i.replication_tls.certificate),
+    _Shown("ReplicationSSLCipher", lambda i: i.replication_tls.cipher),
+    _Shown("ReplicationSSLCRLFile", lambda i: i.replication_tls.crl_file),
+    _Shown("ReplicationSSLCRLPath", lambda i: i.replication_tls.crl_path),
+    _Shown("ReplicationSSLKey", lambda i: i.replication_tls.private_key),  # a path, not the key
+    _Shown("ReplicationTLSVersion", lambda i: i.replication_tls.tls_version),
+    _Shown("ReplicationTLSCiphersuites", lambda i: i.replication_tls.tls_ciphersuites),
+    _Shown("ReplicationSourcePublicKeyPath", lambda i: i.replication_tls.source_public_key_path),
+    _Shown(
+        "ReplicationSSLVerifyServerCert",
+        lambda i: NULLABLE_FLAG.write(i.replication_tls.verify_server_certificate),
     ),
-    _Shown("ReplicationSSLVerifyServerCert", lambda _: NULLABLE_FLAG.write(None)),
     _Field("ReplicationGetSourcePublicKey", NULLABLE_FLAG, "replication_get_source_public_key"),
     _Shown("Problems", lambda i: list(i.problems)),
     _Field("LastDiscoveryLatency", WHOLE, "last_discovery_latency_ns"),
@@ -271,6 +264,7 @@ _INSTANCE: tuple[_Field | _Shown, ...] = (
     _Field("BinlogCoordinatesStaleSeconds", NUMBER, "binlog_coordinates_stale_seconds"),
     _Shown("LastCheckOutcome", lambda instance: instance.last_check_outcome.value),
     _Shown("LastCheckError", lambda instance: instance.last_check_error),
+    _Shown("ReplicationChannels", lambda instance: [channel_to_wire(each) for each in instance.channels]),
 )
 
 _READ = tuple(sorted((row for row in _INSTANCE if isinstance(row, _Field)), key=lambda row: row.is_historic))

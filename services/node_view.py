@@ -238,6 +238,14 @@ class Node(Protocol):
 
     async def forget(self, key: InstanceKey) -> None: ...
 
+    async def hostname_resolves(self) -> dict[str, tuple[str, int]]:
+        """Names of hosts: what each stands for, and until when that is believed, in Unix nanoseconds."""
+        ...
+
+    async def reset_hostname_resolves(self) -> None:
+        """Forget what was learned of names here; what is still used is learned again."""
+        ...
+
     async def forget_cluster(self, cluster: Cluster) -> None:
         """Forget all instances of a cluster as the topology shows it: of a fragment, only its own."""
         ...

@@ -14,7 +14,7 @@ __all__ = ["OURS", "SHAPES", "misfits", "names_of"]
 
 OURS = {
     "Instance": "LastCheckPartialSuccess:bool BinlogCoordinatesStaleSeconds:number LastCheckOutcome:str "
-    "LastCheckError:str",
+    "LastCheckError:str ReplicationChannels:[ReplicationChannel]",
     "HealthStatus": "Warnings:[str]",
 }
 """What stands behind the reference's fields and is not of it: readers of the reference's do not see it."""
@@ -53,6 +53,13 @@ SHAPES = {
         LastDiscoveryLatency:uint ReplicationGroupName:str ReplicationGroupIsSinglePrimary:bool
         ReplicationGroupMemberState:str ReplicationGroupMemberRole:str ReplicationGroupMembers:[Key]
         ReplicationGroupPrimaryInstanceKey:Key QSP:{}
+        """,
+    "ReplicationChannel": """
+        ChannelName:str MasterKey:Key MasterUUID:str ReplicationIOThreadState:state
+        ReplicationSQLThreadState:state LastIOError:str LastSQLError:str
+        ReadBinlogCoordinates:BinlogCoordinates ExecBinlogCoordinates:BinlogCoordinates
+        SecondsBehindMaster:NullInt64 SQLDelay:uint UsingOracleGTID:bool UsingMariaDBGTID:bool
+        HasReplicationFilters:bool AllowTLS:bool
         """,
     "ClusterInfo": """
         ClusterName:str ClusterAlias:str ClusterDomain:str CountInstances:uint HeuristicLag:0
@@ -146,6 +153,7 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
         "replication_lag",
         "errant_gtid",
         "group_replication_member_not_online",
+        "duplicate_server_uuid",  # ours
     ),
     "token": _text("[0-9a-f]{64}"),
     "uid": _text("[0-9]{19}:[0-9a-f]{64}"),

@@ -82,7 +82,7 @@ class Durable:
                 known.append(facts_from_json(stored.facts))
             except (ValueError, TypeError, KeyError):
                 known.append(Instance(key=stored.key))
-        self._registry.restore(known)
+        self._registry.restore(known, time.monotonic())
         await self.synchronise()
         self._take_over_promotions(self._deposed)
         self._behind.start()
@@ -154,12 +154,13 @@ class Durable:
         found = keys - self._registry.instances.keys()
         gone = (self._in_store - keys) & self._registry.instances.keys()
         self._in_store = keys
-        self._registry.restore([Instance(key=key) for key in sorted(found)])
+        self._registry.restore([Instance(key=key) for key in sorted(found)], time.monotonic())
         if gone:
             self._registry.forget(gone, time.monotonic())
         return bool(found or gone)
 
     def _apply(self, instance: Instance, rule: str, downtime: Downtime | None) -> None:
+        rule = instance.detected_promotion_rule or rule  # a query's is registered anew at each poll
         wanted = {
             "promotion_rule": rule,
             "is_candidate": rule in ("must", "prefer"),
@@ -294,6 +295,24 @@ class Durable:
             )
             self._deposed = (*self._deposed, deposed)
         self._registry.promoted(successor, failed)
+        self._publish_identities()
+
+    async def renamed(self, before: InstanceKey, key: InstanceKey) -> None:
+        """A server is known under its own name from now on. Who does not act follows."""
+        if not self.acts:
+            return
+        now = utc_now()
+        try:
+            for record in list(self._clusters.values()):
+                if record.master_key == before and await self._store.clusters.follow(
+                    record.id, expected=before, master=key, at=now
+                ):
+                    self._clusters[record.id] = replace(record, master_key=key, promoted_at=now)
+            await self.forget([before])
+            said = f"{before} is {key}: it calls itself so"
+            await self._store.audit.add(AuditEntry(at=now, type="resolve", instance=key, message=said))
+        except StoreError as error:
+            _log.warning("a server's name was not kept", instance=str(key), reason=str(error))
         self._publish_identities()
 
     def _publish_identities(self) -> None:

@@ -146,6 +146,12 @@ class MemoryNode:
     async def refresh(self, key: InstanceKey) -> None:
         self._note("refresh", key)
 
+    async def hostname_resolves(self) -> dict[str, tuple[str, int]]:
+        return {"db-alias": ("db-7.example.com", 1_700_000_000_000_000_000)}
+
+    async def reset_hostname_resolves(self) -> None:
+        self._note("reset-hostname-resolves")
+
     async def forget(self, key: InstanceKey) -> None:
         self._note("forget", key)
 
