@@ -256,7 +256,7 @@ def _entry(
         actionable=verdict.actionable,
         reasons=(*verdict.reasons, gap) if gap else verdict.reasons,
         emergency=problem.emergency,
-        is_detected=problem.is_detected,
+        is_detected=problem.is_detected and not instance.maintenance,
         recovery=problem.recovery,
     )
 

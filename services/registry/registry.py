@@ -93,10 +93,12 @@ class Registry:
             )
         return self._topology
 
-    def analysis(self, now: float) -> tuple[ReplicationAnalysis, ...]:
-        """What is wrong, judged on the clusters as of ``now``."""
+    def analysis(self, now: float, *, unix_now: float | None = None) -> tuple[ReplicationAnalysis, ...]:
+        """What is wrong, judged on the clusters as of ``now``; with ``unix_now``, how long downtimes last."""
         failed = frozenset(key for key in self._failed_witnesses if self.is_witnessed(key, now))
-        return analyze(self.topology(now), self.policy.analysis, now, failed_witnesses=failed)
+        return analyze(
+            self.topology(now), self.policy.analysis, now, failed_witnesses=failed, unix_now=unix_now
+        )
 
     def is_witnessed(self, key: InstanceKey, now: float) -> bool:
         """Whether a witness found this server dead, not long ago, and it has not answered since."""

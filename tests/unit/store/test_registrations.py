@@ -10,7 +10,8 @@ from services.store.instances import KnownInstance
 from services.store.recoveries import Outcome
 from services.store.store import Store
 from services.store.times import shifted
-from services.topology.records import AuditEntry, CandidateRule, Downtime
+from services.topology.records import AuditEntry
+from services.topology.registrations import CandidateRule, Downtime
 from tests.unit.store.samples import MASTER, OTHER, REPLICA, T0, detection, entry, recovery
 
 DAY = 86_400
