@@ -14,7 +14,9 @@ from api.wire import key_to_wire
 from api.wire_registrations import tag_to_wire
 from services.registering import PutTag, RemoveTag
 from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.render import RenderPolicy, topology_tags
 from services.topology.tags import InvalidTagError, TagTerm, matching, parse_expression, parse_term
+from services.topology.tree import Cluster
 
 __all__ = ["changes", "reads"]
 
@@ -43,6 +45,28 @@ async def tagged(call: ToCall) -> Response:
     except InvalidTagError as error:
         raise BadRequestError(str(error)) from None
     return bare([key_to_wire(key) for key in matching(await call.node.store.tags.tags(), terms)])
+
+
+@route(reads, "topology-tags/:hint")
+async def topology_with_tags(call: ToCall, hint: str) -> Response:
+    """A cluster as a tree in text, with the tags of each instance behind it."""
+    return await _with_tags(call, call.cluster(hint))
+
+
+@route(reads, "topology-tags/:host/:port")
+async def topology_of_instance_with_tags(call: ToCall, host: str, port: str) -> Response:
+    """The same of the cluster of an instance."""
+    return await _with_tags(call, call.cluster_of(host, port))
+
+
+async def _with_tags(call: Call, cluster: Cluster) -> Response:
+    lag_seconds = call.settings.ReasonableMaintenanceReplicationLagSeconds
+    policy = RenderPolicy(reasonable_maintenance_replication_lag_seconds=lag_seconds)
+    tags: dict[InstanceKey, list[tuple[str, str]]] = {}
+    for tag in await call.node.store.tags.tags():
+        tags.setdefault(tag.key, []).append((tag.name, tag.value))
+    text = topology_tags(call.topology.instances_of(cluster), policy, tags)
+    return call.ok(f"Topology for cluster {cluster.name}", text)
 
 
 @route(changes, "tag/:host/:port", "tag/:host/:port/:tag_name/:tag_value")
