@@ -3,14 +3,15 @@ it shows elsewhere. Afterwards nothing is registered any more but a promotion ru
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from services.sandbox.server import MySQLServer
 from tests.live_routes import bare, client, enveloped, get, key
-from tests.node import Watched, keys_of
+from tests.node import Node, Watched, keys_of
 from tests.servers import wait_until
 
-__all__ = ["what_is_registered"]
+__all__ = ["known_to_all", "what_is_registered"]
 
 _SHOWN_SECONDS = 10
 _EXPIRED_SECONDS = 20
@@ -151,3 +152,49 @@ def _pools(watched: Watched, one: MySQLServer) -> None:
     assert _command(watched, *words) == _command(watched, *words, "-l", "web") == [name]
     assert enveloped(watched, "submit-pool-instances/web?instances=", "str") == "web"
     assert get(watched, "cluster-pool-instances/{cluster}").json["Details"] == {}
+
+
+def known_to_all(acting: Node, nodes: Sequence[Node], replica: MySQLServer) -> None:
+    """What one node registers, all show; and so what it takes back."""
+    server, cluster, shown = f"{replica.host}/{replica.port}", acting.api("clusters")[0], {}
+    for path in (
+        f"begin-downtime/{server}/me/disk/1h",
+        f"begin-maintenance/{server}/me/disk",
+        f"register-hostname-unresolve/{server}/vip",
+        f"set-cluster-alias/{cluster}?alias=shop",
+        f"tag/{server}?tag=role=backup",
+        f"submit-pool-instances/web?instances={replica.key}",
+        f"host-attribute/{replica.host}/rack/7",
+    ):
+        acting.api(path)
+
+    def shows(node: Node) -> list[Any]:
+        instance = node.instances().get(str(replica.key), {})
+        shown[node.port] = [
+            instance.get("IsDowntimed"),
+            instance.get("UnresolvedHostname"),
+            [(one["Key"], one["Owner"]) for one in node.api("maintenance")],
+            [one["ClusterAlias"] for one in node.api("clusters-info")],
+            node.api(f"tags/{server}"),
+            node.api("tagged?tag=role"),
+            node.api(f"cluster-pool-instances/{cluster}"),
+            [one["AttributeValue"] for one in node.api("host-attribute/attr/rack")],
+        ]
+        return shown[node.port]
+
+    name = key(replica)
+    there = [True, "vip", [(name, "me")], ["shop"], ["role=backup"], [name], {"web": [name]}, ["7"]]
+    gone = [False, "", [], [cluster], [], [], {}, ["7"]]
+    for node in nodes:
+        wait_until(lambda node=node: shows(node) == there, _EXPIRED_SECONDS, lambda: shown)
+    for path in (
+        f"end-downtime/{server}",
+        f"end-maintenance/{server}",
+        f"deregister-hostname-unresolve/{server}",
+        f"set-cluster-alias/{cluster}?alias=",
+        "untag-all?tag=role=backup",
+        "submit-pool-instances/web?instances=",
+    ):
+        acting.api(path)
+    for node in nodes:
+        wait_until(lambda node=node: shows(node) == gone, _EXPIRED_SECONDS, lambda: shown)
