@@ -42,15 +42,16 @@ from services.node_view import (
 )
 from services.policies import login
 from services.raft.errors import RaftError
+from services.registering import Book, Request
 from services.store.backend import backend_of
 from services.store.errors import StoreError
 from services.store.recoveries import RecoveryFilter
 from services.store.rehearsal import rehearse
 from services.store.store import Store
-from services.store.times import shifted, utc_now
+from services.store.times import utc_now
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import AuditEntry, CandidateRule
+from services.topology.records import AuditEntry
 
 __all__ = ["LeaderActor"]
 
@@ -153,6 +154,7 @@ class LeaderActor:
         self._periodic.every(1.0, self._resume)
         self._periodic.every(1.0, self._watch_topology)
         self._periodic.every(3600.0, self._purge)
+        self._periodic.every(float(settings.InstancePollSeconds), self._expire)
 
     @property
     def _settings(self) -> Settings:
@@ -332,16 +334,24 @@ class LeaderActor:
         coordinator.acknowledged()
         return number
 
-    async def register_candidate(self, key: InstanceKey, rule: str) -> None:
+    async def register(self, request: Request[T]) -> T:
+        """Carry out what somebody wants registered. Raises RefusedError."""
         store, _ = self._acting()
-        now = utc_now()
-        expiry = shifted(now, self._settings.CandidateInstanceExpireMinutes * 60.0)
-        await self._stored(
-            store.registrations.register_candidate(
-                CandidateRule(key=key, promotion_rule=rule, last_suggested=now, expires_at=expiry)
-            )
-        )
-        await self._tell(self._topology, "synchronise")
+        book = Book(store, self._settings)
+        result = await self._stored(request.carry_out(book))
+        for entry in book.told:
+            self.event(entry.type, entry.message, entry.instance, "")
+        if request.shows:
+            await self._tell(self._topology, "synchronise")
+        return result
+
+    async def _expire(self) -> None:
+        """Remove from the store what was registered for a time that is over."""
+        if self._store is None or self._mandate() is None:
+            return
+        with contextlib.suppress(StoreError):  # the next time will do
+            if await self._store.registrations.is_any_over(utc_now()):
+                await self._store.registrations.expire(utc_now())
 
     async def end_deposal(self, key: InstanceKey, owner: str) -> None:
         """A person says that this former master is to be left alone. Raises RefusedError."""

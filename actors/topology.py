@@ -372,7 +372,7 @@ class TopologyActor:
         registry, now = self._ready(), time.monotonic()
         return Push(
             topology=registry.topology(now),
-            analysis=registry.analysis(now),
+            analysis=registry.analysis(now, unix_now=time.time()),
             recoveries_enabled=self._durable.recoveries_enabled if self._durable else True,
             store_error=self._durable.last_error if self._durable else "",
             events=events,

@@ -21,7 +21,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import events
 from api.auth import AuthenticationMiddleware, authentication_warnings, check_authentication
 from api.replies import GZIP_FROM_BYTES, GZIP_LEVEL, crashed, envelope, not_found
-from api.routes import audit, clusters, instances, names, node, raft, recovery, web
+from api.routes import (
+    audit,
+    clusters,
+    instances,
+    names,
+    node,
+    pools,
+    raft,
+    recovery,
+    registrations,
+    tags,
+    web,
+)
 from api.routes.call import Api, BadRequestError, UnauthorizedError, reading_router, route
 from api.wire import key_to_wire
 from services.config import Settings
@@ -72,9 +84,9 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
         own_path = prefix + _STATUS_PATH  # only another path is taken as it is written
     route(status, own_path.removeprefix("/"))(node.status)
     app.include_router(status)
-    for module in (instances, clusters, recovery, audit, names, node, raft, events):
+    for module in (instances, clusters, registrations, tags, recovery, audit, names, node, raft, events):
         app.include_router(module.reads, prefix=f"{prefix}/api")
-    for module in (instances, clusters, recovery, names, node, raft):
+    for module in (instances, clusters, registrations, tags, pools, recovery, names, node, raft):
         app.include_router(module.changes, prefix=f"{prefix}/api")
     app.include_router(web.reads, prefix=prefix)
     for root in {"/", prefix or "/"}:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from services.analysis import ReplicationAnalysis
 from services.config import Settings
@@ -27,7 +27,10 @@ from services.node_errors import (
     UnknownInstanceError,
 )
 from services.raft.view import RaftView
+from services.registering import Request
+from services.store.labels import AttributeStore, PoolStore, TagStore
 from services.store.recoveries import RecoveryFilter
+from services.store.registrations import RegistrationStore
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import BlockedRecovery, FailureDetection, Recovery, RecoveryStep
@@ -51,6 +54,8 @@ __all__ = [
     "UnknownClusterError",
     "UnknownInstanceError",
 ]
+
+T = TypeVar("T")
 
 EVENTS_KEPT = 1000
 
@@ -190,6 +195,18 @@ class AuditReads(Protocol):
     @property
     def detections(self) -> DetectionReads: ...
 
+    @property
+    def registrations(self) -> RegistrationStore: ...
+
+    @property
+    def tags(self) -> TagStore: ...
+
+    @property
+    def pools(self) -> PoolStore: ...
+
+    @property
+    def attributes(self) -> AttributeStore: ...
+
 
 class Node(Protocol):
     """The node behind the API; see the module's text for what it promises."""
@@ -263,8 +280,8 @@ class Node(Protocol):
         """Acknowledge what matches and is not acknowledged yet; returns how many."""
         ...
 
-    async def register_candidate(self, key: InstanceKey, rule: str) -> None:
-        """Set the promotion rule: prefer, neutral, prefer_not or must_not."""
+    async def register(self, request: Request[T]) -> T:
+        """Have something registered, the same on all nodes; what comes of it, see the request."""
         ...
 
     async def end_deposal(self, key: InstanceKey, *, owner: str) -> None:

@@ -102,6 +102,12 @@ SHAPES = {
         AcknowledgedBy:empty AcknowledgedComment:empty LastDetectionId:0 RelatedRecoveryId:uint Type:empty
         RecoveryType:empty
         """,
+    "Maintenance": "MaintenanceId:id Key:Key BeginTimestamp:time SecondsElapsed:uint IsActive:bool Owner:str "
+    "Reason:str",
+    "CandidateDatabaseInstance": "Hostname:host Port:port PromotionRule:rule LastSuggestedString:time "
+    "PromotionRuleExpiry:time",
+    "HostAttributes": "Hostname:host AttributeName:host AttributeValue:str SubmitTimestamp:time "
+    "ExpireTimestamp:optional",
     "RecoveryStep": "Id:id RecoveryUID:uid AuditAt:time Message:host",
     "BlockedRecovery": "FailedInstanceKey:Key ClusterName:str Analysis:str LastBlockedTimestamp:time "
     "BlockingRecoveryId:id",
@@ -167,6 +173,7 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "{}": _is({}),
     "null": _is(None),
     "false": _is(False),
+    "true": _is(True),
     "0": _is(0),
     "1": _is(1),
 }

@@ -262,7 +262,7 @@ def _entry(
         actionable=verdict.actionable,
         reasons=(*verdict.reasons, *problem.facts, *((gap,) if gap else ())),
         emergency=problem.emergency,
-        is_detected=problem.is_detected,
+        is_detected=problem.is_detected and not instance.maintenance,
         recovery=problem.recovery,
     )
 

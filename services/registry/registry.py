@@ -118,12 +118,17 @@ class Registry:
             )
         return self._topology
 
-    def analysis(self, now: float) -> tuple[ReplicationAnalysis, ...]:
-        """What is wrong, judged on the clusters as of ``now``."""
+    def analysis(self, now: float, *, unix_now: float | None = None) -> tuple[ReplicationAnalysis, ...]:
+        """What is wrong, judged on the clusters as of ``now``; with ``unix_now``, how long downtimes last."""
         failed = frozenset(key for key in self._failed_witnesses if self.is_witnessed(key, now))
         disputed = {key: facts for key, (at, facts) in self._disputed.items() if self._is_fresh(key, at, now)}
         return analyze(
-            self.topology(now), self.policy.analysis, now, failed_witnesses=failed, disputed=disputed
+            self.topology(now),
+            self.policy.analysis,
+            now,
+            failed_witnesses=failed,
+            disputed=disputed,
+            unix_now=unix_now,
         )
 
     def _is_fresh(self, key: InstanceKey, at: float, now: float) -> bool:

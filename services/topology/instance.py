@@ -190,6 +190,7 @@ class Instance:
     downtime_owner: str = ""
     downtime_end_timestamp: str = ""
     elapsed_downtime_ns: int = 0
+    maintenance: str = ""  # owner and reason while somebody works on it
     unresolved_hostname: str = ""
 
     # derived for a snapshot
@@ -204,6 +205,10 @@ class Instance:
     is_recently_checked: bool = False
     seconds_since_last_seen: int | None = None
     problems: tuple[str, ...] = ()
+
+    @property
+    def is_binlog_server(self) -> bool:
+        return "maxscale" in self.version.lower()
 
     @property
     def is_replica(self) -> bool:

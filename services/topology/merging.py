@@ -23,6 +23,7 @@ _REGISTERED = (
     "downtime_owner",
     "downtime_end_timestamp",
     "elapsed_downtime_ns",
+    "maintenance",
     "unresolved_hostname",
 )
 

@@ -13,6 +13,7 @@ import pytest
 from services.sandbox.binaries import Mysqld
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import MySQLTopology, TopologySpec
+from tests.integration.registered_live import what_is_registered
 from tests.node import Watched, key_of, orchestray, watching
 from tests.servers import connect, wait_until
 
@@ -89,6 +90,10 @@ def test_from_a_replica_all_servers_are_found_and_shown_as_the_reference_shows_m
     file.write_text(json.dumps(dead))
     analysed = orchestray("analyze", str(file))
     assert "DeadMaster" in analysed.stdout, analysed.stdout + analysed.stderr
+
+
+def test_registrations(watched: Watched) -> None:
+    what_is_registered(watched)
 
 
 def test_a_killed_master_is_replaced_and_nothing_acknowledged_is_missing(watched: Watched) -> None:

@@ -8,7 +8,6 @@ dies, then the next is recovered by hand, and at the end nothing can be promoted
 from __future__ import annotations
 
 import gzip
-import http.client
 import json
 import re
 import urllib.parse
@@ -21,16 +20,14 @@ import pytest
 from services.sandbox.binaries import Mysqld
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import TopologySpec
-from tests.node import Node, Watched, key_of, keys_of, orchestray, watching
+from tests.integration.registered_live import what_is_registered
+from tests.live_routes import JSON, Reply, bare, by_key, client, enveloped, get, key, refused
+from tests.node import Watched, key_of, keys_of, watching
 from tests.reference_shapes import misfits, names_of
 from tests.servers import wait_until
 
-ANSWER_SECONDS = 30  # the longest that a change may take, discover with its 20, is less
-_NOT_LEADING = "does not lead"
-JSON = "application/json; charset=UTF-8"
 TEXT = "text/plain; charset=utf-8"
 NOT_FOUND = b"404 page not found\n"
-NOBODY = "127.0.0.1/1"  # a port at which no server is
 
 
 @pytest.fixture(scope="module")
@@ -42,88 +39,6 @@ def live(mysqld: Mysqld) -> Iterator[Watched]:
     with watching(mysqld, spec, **settings) as both:
         both.node.wait_settled(both.topology.master, both.topology.replicas)
         yield both
-
-
-class Reply:
-    """What came over the wire, not made nicer by a library."""
-
-    def __init__(self, node: Node, target: str, method: str = "GET", **headers: str) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=ANSWER_SECONDS)
-        try:
-            sent = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, target, headers=sent)
-            answer = connection.getresponse()
-            self.status, self.body = answer.status, answer.read()
-            self.headers = {name.lower(): value for name, value in answer.getheaders()}
-        finally:
-            connection.close()
-
-    @property
-    def type(self) -> str:
-        return self.headers.get("content-type", "")
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-def get(watched: Watched, path: str, **headers: str) -> Reply:
-    """``/api/<path>``; ``{master}``, ``{one}``, ``{two}``, ``{leaf}`` in it are ``host/port``."""
-    target = f"/api/{filled(watched, path)}"
-    reply = Reply(watched.node, target, **headers)
-    if _NOT_LEADING.encode() in reply.body:  # a busy machine cost it its lease; nothing was done
-        wait_until(lambda: watched.node.leads, 60)
-        reply = Reply(watched.node, target, **headers)
-    return reply
-
-
-def filled(watched: Watched, path: str) -> str:
-    servers = dict(zip(("master", "one", "two", "leaf"), watched.topology.servers, strict=True))
-    pairs = {name: f"{server.host}/{server.port}" for name, server in servers.items()}
-    cluster = watched.node.api("clusters")[0] if "{cluster}" in path else ""
-    return path.format(**pairs, cluster=cluster, nobody=NOBODY)
-
-
-def bare(watched: Watched, path: str, kind: str) -> Any:
-    """A reply without envelope, of that kind."""
-    reply = get(watched, path)
-    assert (reply.status, reply.type) == (200, JSON), (path, reply.body)
-    assert misfits(reply.json, kind, path) == []
-    return reply.json
-
-
-def enveloped(watched: Watched, path: str, kind: str, code: str = "OK") -> Any:
-    """``Details`` of an envelope with that code, of that kind."""
-    reply = get(watched, path)
-    assert (reply.status, reply.type) == (200 if code == "OK" else 500, JSON), (path, reply.body)
-    assert list(reply.json) == ["Code", "Message", "Details"]
-    assert reply.json["Code"] == code
-    assert isinstance(reply.json["Message"], str) and reply.json["Message"]
-    assert misfits(reply.json["Details"], kind, path) == []
-    return reply.json["Details"]
-
-
-def refused(watched: Watched, path: str, text: str, kind: str = "null") -> None:
-    """An error envelope whose message has the text."""
-    enveloped(watched, path, kind, "ERROR")
-    assert text in get(watched, path).json["Message"], get(watched, path).json["Message"]
-
-
-def key(server: MySQLServer) -> dict[str, Any]:
-    return {"Hostname": server.host, "Port": server.port}
-
-
-def by_key(servers: Any) -> list[str]:
-    return [str(each) for each in sorted(server.key for server in servers)]
-
-
-def client(watched: Watched, *words: str) -> tuple[int, list[str], str]:
-    """Exit status, lines of stdout, and stderr."""
-    done = orchestray("-U", watched.node.url, "-c", *words)
-    if _NOT_LEADING in done.stderr:
-        wait_until(lambda: watched.node.leads, 60)
-        done = orchestray("-U", watched.node.url, "-c", *words)
-    return done.returncode, done.stdout.splitlines(), done.stderr
 
 
 # transport (1)
@@ -523,6 +438,11 @@ def test_registering_a_candidate(live: Watched) -> None:
     assert client(live, "register-candidate", "-i", str(one.key), "-R", "prefer") == (0, [str(one.key)], "")
     wait_until(lambda: live.node.instances()[str(one.key)]["IsCandidate"], 10)
     assert live.node.instances()[str(one.key)]["PromotionRule"] == "prefer"
+
+
+def test_registrations(live: Watched) -> None:
+    """Every route and command that registers; the same as on MariaDB (test_mariadb_node)."""
+    what_is_registered(live)
 
 
 def test_the_client_where_all_is_well(live: Watched) -> None:

@@ -21,7 +21,8 @@ from services.store.errors import StoreRefusedError, StoreUnavailableError
 from services.store.instances import KnownInstance
 from services.store.recoveries import RecoveryFilter
 from services.store.store import Store
-from services.topology.records import AuditEntry, Downtime
+from services.topology.records import AuditEntry
+from services.topology.registrations import Downtime
 from tests.servers import wait_until_async
 from tests.unit.agreement.members import alone, start, three
 from tests.unit.store.samples import MASTER, OTHER, REPLICA, T0, recovery

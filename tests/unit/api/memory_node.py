@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
 from services.config import Settings, from_mapping
 from services.node_view import EventLog, NodeIdentity, NodeStatus, RefusedError
 from services.raft.view import RaftView
+from services.registering import Book, Request
 from services.store.recoveries import RecoveryFilter
 from services.store.store import Store
 from services.store.times import utc_now
@@ -16,6 +18,8 @@ from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.tree import Cluster, ClusterIdentity, Topology, TreePolicy, derive
+
+T = TypeVar("T")
 
 NOW = 1000.0
 TOKEN = "ab" * 32
@@ -170,8 +174,10 @@ class MemoryNode:
         self._note("acknowledge", which, comment, owner)
         return await self.store.recoveries.acknowledge(which, owner=owner, comment=comment, at=utc_now())
 
-    async def register_candidate(self, key: InstanceKey, rule: str) -> None:
-        self._note("register-candidate", key, rule)
+    async def register(self, request: Request[T]) -> T:
+        """In the store, as the acting node does; nothing of it shows on the instances."""
+        self._note("register", request)
+        return await request.carry_out(Book(self.store, self.settings))
 
     async def end_deposal(self, key: InstanceKey, *, owner: str) -> None:
         self._note("end-deposal", key, owner)

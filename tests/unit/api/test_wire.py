@@ -77,6 +77,7 @@ NOT_ON_THE_WIRE = {
     "semi_sync_master_no_tx",
     "semi_sync_unbroken",
     "lacking_privileges",
+    "maintenance",
     "last_check_outcome",
     "last_check_error",
     "checked_at",
