@@ -18,11 +18,13 @@ __all__ = [
     "GZIP_FROM_BYTES",
     "GZIP_LEVEL",
     "Body",
+    "JsonText",
     "SnapshotCache",
     "bare",
     "cached",
     "crashed",
     "envelope",
+    "enveloped",
     "not_found",
     "plain",
 ]
@@ -35,6 +37,12 @@ _JSON = "application/json; charset=UTF-8"
 _TEXT = "text/plain; charset=utf-8"
 
 
+class JsonText(str):
+    """JSON that is ready to be sent."""
+
+    __slots__ = ()
+
+
 def bare(value: Any, status: int = 200) -> Response:
     """A JSON value without envelope."""
     return Response(_octets(value), status_code=status, headers={"content-type": _JSON})
@@ -42,8 +50,13 @@ def bare(value: Any, status: int = 200) -> Response:
 
 def envelope(code: str, message: str, details: Any = None) -> Response:
     """``OK`` is HTTP 200 and ``ERROR`` 500, whatever the error."""
-    status = 200 if code == "OK" else 500
-    return bare({"Code": code, "Message": message, "Details": details}, status)
+    return bare(enveloped(code, message, details), 200 if code == "OK" else 500)
+
+
+def enveloped(code: str, message: str, details: Any = None) -> JsonText:
+    """The envelope itself. What is ready in ``details`` is put in as it is."""
+    inner = details if isinstance(details, JsonText) else dumps(details)
+    return JsonText(f'{{"Code":"{code}","Message":{dumps(message)},"Details":{inner}}}')
 
 
 def plain(text: str, status: int = 200) -> Response:
@@ -109,4 +122,5 @@ def cached(request: Request, body: Body) -> Response:
 
 def _octets(value: Any) -> bytes:
     # Texts of servers may hold bytes that were no UTF-8; those do not fail a whole reply.
-    return dumps(value).encode("utf-8", "replace")
+    text = value if isinstance(value, JsonText) else dumps(value)
+    return text.encode("utf-8", "replace")
