@@ -41,6 +41,8 @@ class Reply:
     type: Any
     is_enveloped: bool
     other: Mapping[int, Any] = field(default_factory=dict)
+    never: bool = False
+    """There is no such reply: all that is asked is refused."""
 
 
 def Bare(kind: Any, other: Mapping[int, Any] | None = None) -> Reply:  # noqa: N802 - read as a word

@@ -120,6 +120,8 @@ def _operation(words: str, handler: Handler, description: Description, schemas: 
         ),
         "500": _content("An error", _ref("Error")),
     }
+    if reply.never:
+        del replies["200"]
     for status, kind in reply.other.items():
         replies[str(status)] = _content("Not so", schemas[id(kind)])
     if names and "404" not in replies:

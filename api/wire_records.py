@@ -18,6 +18,7 @@ from services.topology.coordinates import NO_COORDINATES
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import (
     AnalysisEntry,
+    AuditEntry,
     BlockedRecovery,
     FailureDetection,
     Recovery,
@@ -26,7 +27,9 @@ from services.topology.records import (
 from services.topology.tree import Cluster
 
 __all__ = [
+    "audit_to_wire",
     "blocked_to_wire",
+    "changelog_to_wire",
     "cluster_to_wire",
     "detection_to_wire",
     "recovery_to_wire",
@@ -138,6 +141,22 @@ def blocked_to_wire(attempt: BlockedRecovery) -> wire_types.BlockedTopologyRecov
         "LastBlockedTimestamp": attempt.last_blocked_timestamp,
         "BlockingRecoveryId": attempt.blocking_recovery_id,
     }
+
+
+def audit_to_wire(entry: AuditEntry) -> wire_types.Audit:
+    return {
+        "AuditId": entry.id,
+        "AuditTimestamp": entry.at,
+        "AuditType": entry.type,
+        "AuditInstanceKey": key_to_wire(entry.instance),
+        "Message": entry.message,
+    }
+
+
+def changelog_to_wire(key: InstanceKey, lines: Iterable[tuple[str, str]]) -> wire_types.Changelog:
+    """``lines``: time and code, oldest first."""
+    said = [f"{COMPUTED_TIME.write(at)};{code}," for at, code in lines]
+    return {"AnalyzedInstanceKey": key_to_wire(key), "Changelog": said}
 
 
 def status_to_wire(status: NodeStatus, configuration_warnings: Sequence[str]) -> wire_types.HealthStatus:

@@ -1,4 +1,4 @@
-"""Routes that read the audit of failures and recoveries (http-api.md 5.10)."""
+"""Routes that read what happened: failures, recoveries, the general audit (http-api.md 5.10, 5.11)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from starlette.responses import Response
 from api.described import Bare, Parameter
 from api.replies import bare
 from api.routes.call import Call, ToCall, reading_router, route
-from api.wire_records import blocked_to_wire, detection_to_wire, recovery_to_wire, step_to_wire
-from api.wire_types import BlockedTopologyRecovery, TopologyRecovery, TopologyRecoveryStep
+from api.wire_records import (
+    audit_to_wire,
+    blocked_to_wire,
+    changelog_to_wire,
+    detection_to_wire,
+    recovery_to_wire,
+    step_to_wire,
+)
+from api.wire_types import Audit, BlockedTopologyRecovery, Changelog, TopologyRecovery, TopologyRecoveryStep
 from services.store.recoveries import RecoveryFilter
 from services.store.times import shifted, utc_now
+from services.topology.keys import InstanceKey
 from services.topology.records import Recovery
 
 __all__ = ["reads"]
@@ -133,6 +141,31 @@ async def blocked_of_cluster(call: ToCall, cluster_name: str) -> Response:
     """Those of a cluster."""
     found = await call.node.store.recoveries.blocked(utc_now(), cluster_name)
     return bare([blocked_to_wire(attempt) for attempt in found])
+
+
+@route(reads, "audit", "audit/:page", reply=Bare(list[Audit]))
+async def audit(call: ToCall) -> Response:
+    """The general audit, newest first. Empty unless ``AuditToBackendDB``."""
+    return await _audit(call, None)
+
+
+@route(reads, "audit/instance/:host/:port", "audit/instance/:host/:port/:page", reply=Bare(list[Audit]))
+async def audit_of_instance(call: ToCall, host: str, port: str) -> Response:
+    """That about one instance."""
+    return await _audit(call, call.key(host, port))
+
+
+async def _audit(call: Call, key: InstanceKey | None) -> Response:
+    if not call.settings.AuditToBackendDB:
+        return bare([])
+    found = await call.node.store.audit.page(page=call.page(call.param("page")), instance=key)
+    return bare([audit_to_wire(entry) for entry in found])
+
+
+@route(reads, "replication-analysis-changelog", reply=Bare(list[Changelog]))
+async def changelog(call: ToCall) -> Response:
+    """When this node saw the analysis of each server change, since it started."""
+    return bare([changelog_to_wire(key, lines) for key, lines in call.node.changelog.lines()])
 
 
 async def _recoveries(call: Call, which: RecoveryFilter) -> Response:

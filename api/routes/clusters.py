@@ -13,6 +13,8 @@ from api.routes.call import BadRequestError, Call, ToCall, changing_router, read
 from api.wire import INSTANCE_TYPE
 from api.wire_records import cluster_to_wire
 from api.wire_types import ClusterInfo
+from services.config import endpoint_matches
+from services.topology.control_replicas import control_replicas
 from services.topology.instance import Instance
 from services.topology.render import RenderPolicy, topology_tabulated, topology_text
 from services.topology.tree import Cluster
@@ -94,6 +96,20 @@ async def master(call: ToCall, hint: str) -> Response:
     if found is None:
         raise BadRequestError(f"No masters found for cluster {cluster.name}")
     return bare(call.instance(found))
+
+
+@route(
+    reads,
+    "cluster-osc-replicas/:hint",
+    "cluster-osc-slaves/:hint",
+    reply=Bare(list_of(INSTANCE_TYPE)),
+)
+async def osc_replicas(call: ToCall, hint: str) -> Response:
+    """Replicas by whose lag an online schema change is throttled."""
+    ignored = call.settings.OSCIgnoreHostnameFilters
+    members = call.topology.instances_of(call.cluster(hint))
+    found = control_replicas(members, lambda key: endpoint_matches(ignored, key.hostname, key.port))
+    return bare(call.instances(found))
 
 
 @route(reads, "topology/:hint", reply=Enveloped(str))

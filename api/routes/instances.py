@@ -132,6 +132,12 @@ async def resolve(call: ToCall, host: str, port: str) -> Response:
     return call.ok("Instance resolved", key_to_wire(key))
 
 
+@route(changes, "bulk-instances", reply=Bare(list[Key]))
+async def bulk_instances(call: ToCall) -> Response:
+    """Keys of all known instances."""
+    return call.cached("bulk-instances", lambda: [key_to_wire(key) for key in call.topology.instances])
+
+
 @route(changes, "discover/:host/:port", reply=Enveloped(INSTANCE_TYPE | None))
 async def discover(call: ToCall, host: str, port: str) -> Response:
     """Probe a server and watch it from now on."""

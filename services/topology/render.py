@@ -1,4 +1,4 @@
-"""A cluster as text, as ``-c topology`` and ``-c topology-tabulated`` print it (client-commands.md 6).
+"""A cluster as text, as ``-c topology``, ``-tabulated`` and ``-tags`` print it (client-commands.md 6).
 
 Each server is one line: a marker that says how it replicates, its name, and six tokens. Widths are
 counted in bytes, as people's scripts expect them: a ``‡`` shifts its row by two.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from services.topology.instance import Instance, ThreadState
 from services.topology.keys import InstanceKey
 
-__all__ = ["RenderPolicy", "tokens", "topology_tabulated", "topology_text"]
+__all__ = ["RenderPolicy", "tokens", "topology_tabulated", "topology_tags", "topology_text"]
 
 _LAG_COLUMN = 1
 
@@ -27,16 +27,32 @@ class RenderPolicy:
 
 def topology_text(instances: Iterable[Instance], policy: RenderPolicy) -> str:
     """Lines of ``name [token,token]``, padded so that all first ``[`` stand in one column."""
+    return "\n".join(line for line, _ in _lines(instances, policy))
+
+
+def topology_tags(
+    instances: Iterable[Instance], policy: RenderPolicy, tags: Mapping[InstanceKey, Iterable[tuple[str, str]]]
+) -> str:
+    """The same with ``[tag,name=value]`` behind each line. ``tags``: name and value, "" for none."""
+    return "\n".join(f"{line} [{_tags(tags.get(key, ()))}]" for line, key in _lines(instances, policy))
+
+
+def _tags(tags: Iterable[tuple[str, str]]) -> str:
+    return ",".join(f"{name}={value}" if value else name for name, value in sorted(tags))
+
+
+def _lines(instances: Iterable[Instance], policy: RenderPolicy) -> list[tuple[str, InstanceKey]]:
+    named = list(_named(instances))
     lines = [
         f"{name} [{','.join(token for token in tokens(instance, policy) if token)}]"
-        for name, instance in _named(instances)
+        for name, instance in named
     ]
     widths = [_width(line[: line.index("[")]) for line in lines]
     widest = max(widths, default=0)
     padded = (
         line.replace("[", " " * (widest - width) + "[", 1) for line, width in zip(lines, widths, strict=True)
     )
-    return "\n".join(padded)
+    return [(line, instance.key) for line, (_, instance) in zip(padded, named, strict=True)]
 
 
 def topology_tabulated(instances: Iterable[Instance], policy: RenderPolicy) -> str:
