@@ -11,9 +11,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from api.cli.client_commands import COMMANDS, Command, may_change, one_line, path_of
+from api.cli.client_commands import COMMANDS, may_change, path_of
 from api.cli.client_http import Api, choose_api
 from api.cli.client_options import OPTION_HELP, ClientError, Options, parse
+from api.cli.client_printing import one_line
+from api.cli.client_rows import Command
 
 __all__ = ["run"]
 

@@ -7,6 +7,9 @@ silence (``--reason=x``, an unknown option) is an error here, and left-over word
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pwd
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -26,7 +29,7 @@ class Options:
     destination: str = ""
     alias: str = ""
     default_port: str = "3306"
-    owner: str = ""
+    owner: str = ""  # from ``parse``: the user who asks
     reason: str = ""
     duration: str = "10m"
     promotion_rule: str = ""
@@ -94,7 +97,7 @@ Usage: orchestray -c <command> [flags...]
   -d, -s <host[:port]>             destination instance
   -a, --alias <hint>               cluster: alias, name, or a member's host:port
   -D <port>                        port where none is given (3306)
-  -o, --owner <name>               owner
+  -o, --owner <name>               owner (the user who asks)
   -r, --reason <text>              reason or comment
   -u, --duration <time>            duration (10m)
   -R, --promotion-rule <rule>      prefer, neutral, prefer_not, must_not
@@ -150,6 +153,8 @@ def _letter(word: str) -> tuple[str, str]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str | tuple[str, ...]]:
     values: dict[str, str | tuple[str, ...]] = {}
+    with contextlib.suppress(KeyError):  # a container may run under a number that has no name
+        values["owner"] = pwd.getpwuid(os.geteuid()).pw_name
     user = environment.get("ORCHESTRATOR_AUTH_USER", "")
     password = environment.get("ORCHESTRATOR_AUTH_PASSWORD", "")
     if user or password:
