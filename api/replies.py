@@ -31,7 +31,8 @@ __all__ = [
 
 GZIP_FROM_BYTES = 500
 """Below that, compressing costs more than it saves."""
-GZIP_LEVEL = 5
+GZIP_LEVEL = 1
+"""A megabyte of instances becomes little whatever the level, and in a third of the time of level 5."""
 
 _JSON = "application/json; charset=UTF-8"
 _TEXT = "text/plain; charset=utf-8"

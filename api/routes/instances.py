@@ -9,7 +9,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 
 from api.described import Bare, Enveloped, Parameter, list_of
-from api.replies import bare
+from api.replies import JsonText, bare
 from api.routes.call import BadRequestError, Call, ToCall, changing_router, reading_router, route
 from api.wire import INSTANCE_TYPE, instance_to_wire, key_to_wire
 from api.wire_types import Key
@@ -81,7 +81,10 @@ async def search(call: ToCall) -> Response:
     def order(found: Instance) -> tuple[int, int, str, InstanceKey]:
         return found.replication_depth, -len(found.replicas), found.cluster_name, found.key
 
-    return bare(call.instances(sorted(_where(call, fits), key=order)))
+    def found() -> JsonText:
+        return call.instances(sorted(_where(call, fits), key=order))
+
+    return bare(found()) if folded else call.cached("search", found)
 
 
 @route(reads, "problems", "problems/:cluster_name", reply=Bare(list_of(INSTANCE_TYPE)))
