@@ -1,4 +1,4 @@
-"""Every reading command of ``orchestray -c`` on a live node with MySQL servers; MariaDB: in test_mariadb_node."""
+"""Reading commands of ``orchestray -c`` on a live node with MySQL servers; MariaDB: test_mariadb_node."""
 
 from __future__ import annotations
 
