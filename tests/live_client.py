@@ -37,6 +37,10 @@ REFUSED_COMMANDS = {
 """Those of which the server says why it does not do them."""
 
 
+_STOPS = (("STOP", "IO"), ("STOP", "SQL"))
+_STARTS = (("START", "SQL"), ("START", "IO"))
+
+
 def printed_by_readers(watched: Watched) -> Iterator[Printed]:
     """Words of each reading command, and the lines that it prints."""
     topology = watched.topology
@@ -76,9 +80,8 @@ def printed_by_readers(watched: Watched) -> Iterator[Printed]:
     yield ("which-gtid-errant", "-i", leaf), [""]
     yield ("can-replicate-from", "-i", leaf, "-d", master), [master]
     yield ("can-replicate-from-gtid", "-i", leaf, "-d", master), [master]
-    words = "STOP {0} IO_THREAD;|STOP {0} SQL_THREAD;|do 1;|START {0} SQL_THREAD;|START {0} IO_THREAD;"
-    word = "SLAVE" if "MariaDB" in topology.master.variable("version") else "REPLICA"
-    statements = [f'"{one}"' for one in words.format(word).split("|")]
+    statements = [f'"{word} REPLICA {thread}_THREAD;"' for word, thread in _STOPS] + ['"do 1;"']
+    statements += [f'"{word} REPLICA {thread}_THREAD;"' for word, thread in _STARTS]
     yield ("restart-replica-statements", "-i", leaf, "-q", "do 1"), [f"[ {', '.join(statements)} ]"]
     yield ("check-global-recoveries",), ["enabled"]
     for command in ("topology", "topology-tabulated"):

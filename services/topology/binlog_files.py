@@ -17,7 +17,7 @@ def files_with(
     ``previous`` is each file with the set of all before it (``Previous_gtids``), oldest first; the last file
     ends with what is ``executed`` now.
     """
-    ends = [before for _, before in previous[1:]] + [executed]
+    ends = [*(before for _, before in previous), executed][1:]
     return tuple(
         name
         for (name, before), end in zip(previous, ends, strict=True)
