@@ -14,7 +14,7 @@ import socket
 import time
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -44,6 +44,7 @@ from services.node_view import (
 )
 from services.raft.from_settings import raft_config
 from services.raft.view import RaftView
+from services.registering import Request
 from services.store.backend import backend_of
 from services.store.recoveries import RecoveryFilter
 from services.store.store import Store
@@ -56,6 +57,8 @@ __all__ = ["Gateway", "GatewayNode", "Push", "listen"]
 
 APPLICATION = "api.app:create_app"
 """Imported by name: the actors know of the API only that it makes an application of a `Node`."""
+
+T = TypeVar("T")
 
 _STALE_SECONDS = 10.0  # without news from Topology for so long, the node is not healthy
 _RAFT_SECONDS = 3.0  # the Leader tells of its raft member each second, at least
@@ -255,6 +258,14 @@ class GatewayNode:
         located: tuple[str, ...] = await self._topology("locate_errant", key, timeout=_LOCATE_SECONDS)
         return located
 
+    async def hostname_resolves(self) -> dict[str, tuple[str, int]]:
+        found: dict[str, tuple[str, int]] = await self._topology("hostname_resolves")
+        return found
+
+    async def reset_hostname_resolves(self) -> None:
+        await self._topology("reset_hostname_resolves")
+        await self._catch_up()
+
     async def forget(self, key: InstanceKey) -> None:
         self._must_lead()
         await self._topology("forget", [key])
@@ -287,9 +298,11 @@ class GatewayNode:
         number: int = await self._leader.call("acknowledge", which, comment, owner, timeout=_CHANGE_SECONDS)
         return number
 
-    async def register_candidate(self, key: InstanceKey, rule: str) -> None:
-        await self._leader.call("register_candidate", key, rule, timeout=_CHANGE_SECONDS)
-        await self._catch_up()
+    async def register(self, request: Request[T]) -> T:
+        result: T = await self._leader.call("register", request, timeout=_CHANGE_SECONDS)
+        if request.shows:
+            await self._catch_up()
+        return result
 
     async def end_deposal(self, key: InstanceKey, *, owner: str) -> None:
         await self._leader.call("end_deposal", key, owner, timeout=_CHANGE_SECONDS)

@@ -21,7 +21,7 @@ from actors.leadership import Lead
 from actors.logs import configure_logging
 from actors.names import GATEWAY, LEADER_LOCK, TOPOLOGY, TOPOLOGY_LOCK, head_options
 from actors.news import NewsQueue
-from actors.seats import take_seat
+from actors.seats import eyes_of, take_seat
 from actors.spec import Configuration, NodeSpec
 from actors.supervision import watch_over
 from actors.tasks import Periodic, until_started
@@ -32,6 +32,7 @@ from services.election.raft_seat import RaftSeat
 from services.election.seat import Seat
 from services.execution.coordinator import ClusterView, Coordinator, RecoveryRefusedError
 from services.execution.deposed import fence_deposed
+from services.execution.eyes import Eyes, answer_with
 from services.mysql.session import Mandate
 from services.node_view import (
     NodeError,
@@ -41,15 +42,16 @@ from services.node_view import (
 )
 from services.policies import login
 from services.raft.errors import RaftError
+from services.registering import Book, Request
 from services.store.backend import backend_of
 from services.store.errors import StoreError
 from services.store.recoveries import RecoveryFilter
 from services.store.rehearsal import rehearse
 from services.store.store import Store
-from services.store.times import shifted, utc_now
+from services.store.times import utc_now
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import AuditEntry, CandidateRule
+from services.topology.records import AuditEntry
 
 __all__ = ["LeaderActor"]
 
@@ -100,6 +102,7 @@ class LeaderActor:
         self._store: Store | None = None
         self._election: Seat | None = None
         self._coordinator: Coordinator | None = None
+        self._eyes: Eyes | None = None
         self._term = 0
         self._led_at = 0.0  # when Topology was last told whether this node leads
         self._catching_up = False
@@ -129,14 +132,21 @@ class LeaderActor:
     async def _take_seat(self, store: Store, settings: Settings) -> None:
         await rehearse(store.database)
         self._election, self._store = await take_seat(
-            self._spec, settings, store, prepare=self._bring_topology_up_to_date, applied=self._agreed
+            self._spec,
+            settings,
+            store,
+            prepare=self._bring_topology_up_to_date,
+            applied=self._agreed,
+            answer=lambda question: answer_with(login(self._settings), question),
         )
+        self._eyes = eyes_of(self._election, lambda: self._settings, self._disputed)
         self._coordinator = Coordinator(
             self._store,
             lambda: self._settings,
             self._mandate,
             self,
             (self._spec.hostname, self._spec.token),
+            eyes=self._eyes,
         )
         self._periodic.run(self._news.send)
         await self._elect()
@@ -144,6 +154,7 @@ class LeaderActor:
         self._periodic.every(1.0, self._resume)
         self._periodic.every(1.0, self._watch_topology)
         self._periodic.every(3600.0, self._purge)
+        self._periodic.every(float(settings.InstancePollSeconds), self._expire)
 
     @property
     def _settings(self) -> Settings:
@@ -253,6 +264,9 @@ class LeaderActor:
     def witnessed(self, master: InstanceKey) -> None:
         self._periodic.spawn(self._tell(self._topology, "witnessed", master))
 
+    def _disputed(self, master: InstanceKey, facts: tuple[str, ...]) -> None:
+        self._periodic.spawn(self._tell(self._topology, "disputed", master, facts))
+
     # calls
 
     async def ping(self) -> str:
@@ -265,6 +279,8 @@ class LeaderActor:
         self._periodic.stop()
         if self._coordinator is not None:
             await self._coordinator.stop()
+        if self._eyes is not None:
+            await self._eyes.stop()
         if self._election is not None:
             await self._election.release()
         if self._store is not None:
@@ -318,16 +334,24 @@ class LeaderActor:
         coordinator.acknowledged()
         return number
 
-    async def register_candidate(self, key: InstanceKey, rule: str) -> None:
+    async def register(self, request: Request[T]) -> T:
+        """Carry out what somebody wants registered. Raises RefusedError."""
         store, _ = self._acting()
-        now = utc_now()
-        expiry = shifted(now, self._settings.CandidateInstanceExpireMinutes * 60.0)
-        await self._stored(
-            store.registrations.register_candidate(
-                CandidateRule(key=key, promotion_rule=rule, last_suggested=now, expires_at=expiry)
-            )
-        )
-        await self._tell(self._topology, "synchronise")
+        book = Book(store, self._settings)
+        result = await self._stored(request.carry_out(book))
+        for entry in book.told:
+            self.event(entry.type, entry.message, entry.instance, "")
+        if request.shows:
+            await self._tell(self._topology, "synchronise")
+        return result
+
+    async def _expire(self) -> None:
+        """Remove from the store what was registered for a time that is over."""
+        if self._store is None or self._mandate() is None:
+            return
+        with contextlib.suppress(StoreError):  # the next time will do
+            if await self._store.registrations.is_any_over(utc_now()):
+                await self._store.registrations.expire(utc_now())
 
     async def end_deposal(self, key: InstanceKey, owner: str) -> None:
         """A person says that this former master is to be left alone. Raises RefusedError."""

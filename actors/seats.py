@@ -18,12 +18,14 @@ from services.config import Settings
 from services.election.election import LeaseElection
 from services.election.raft_seat import RaftSeat
 from services.election.seat import Seat
+from services.execution.eyes import Disputed, Eyes
 from services.node_errors import NodeError, OutcomeUnknownError
+from services.raft.asking import Answer
 from services.raft.from_settings import http_uri, raft_config
 from services.store.errors import StoreTimeoutError, StoreUnavailableError
 from services.store.store import Store
 
-__all__ = ["agreeing_through", "take_seat"]
+__all__ = ["agreeing_through", "eyes_of", "take_seat"]
 
 _AGREE_SECONDS = 6.0  # more than a proposal takes at most
 
@@ -35,8 +37,10 @@ async def take_seat(
     *,
     prepare: Callable[[], Awaitable[None]],
     applied: Callable[[str], None],
+    answer: Answer,
 ) -> tuple[Seat, Store]:
-    """For the Leader, which holds the node's lock. Raises RaftConfigurationError, StoreError."""
+    """For the Leader, which holds the node's lock. In raft ``answer`` says what another member's question is
+    answered with. Raises RaftConfigurationError, StoreError."""
     if not settings.RaftEnabled:
         await leave_raft(store.database)
         lease = LeaseElection(
@@ -48,10 +52,27 @@ async def take_seat(
         )
         return lease, store
     seat = RaftSeat(
-        raft_config(settings), store.database, uri=http_uri(settings), prepare=prepare, applied=applied
+        raft_config(settings),
+        store.database,
+        uri=http_uri(settings),
+        prepare=prepare,
+        applied=applied,
+        answer=answer,
     )
     await seat.start()
     return seat, agreed_store(store, seat.propose)
+
+
+def eyes_of(seat: Seat, settings: Callable[[], Settings], disputed: Disputed) -> Eyes | None:
+    """Those of all members, if there are any."""
+    if not isinstance(seat, RaftSeat):
+        return None
+    node = seat.node
+
+    async def ask(question: bytes, seconds: float, heard: Callable[[str, bytes], bool]) -> None:
+        await node.ask(question, seconds=seconds, heard=heard)
+
+    return Eyes(frozenset(node.config.members), node.config.node_id, ask, settings, disputed)
 
 
 def agreeing_through(leader: Peer) -> Propose:

@@ -23,6 +23,7 @@ from actors.gateway import Gateway, Push
 from actors.handles import Peer, create
 from actors.logs import configure_logging
 from actors.names import GATEWAY, GATEWAY_LOCK, LEADER, LEADER_LOCK, TOPOLOGY_LOCK, head_options
+from actors.naming import keep_names, look_up
 from actors.news import NEWS_KEPT, News
 from actors.probe import Assignment
 from actors.probe_set import ProbeSet
@@ -38,6 +39,7 @@ from services.execution.coordinator import ClusterView
 from services.measuring.samples import Measured
 from services.mysql.binlog_gtids import LocateError, locate_in_binary_logs
 from services.mysql.errors import MySQLError
+from services.mysql.names import OwnName
 from services.mysql.poll import PartialPollError, PolledServer
 from services.node_view import (
     NodeError,
@@ -53,7 +55,7 @@ from services.registry.registry import Changes, Registry
 from services.store.backend import backend_of
 from services.store.errors import StoreError
 from services.store.store import Store
-from services.store.times import utc_now
+from services.store.times import shifted, utc_now
 from services.topology.gtid import GtidSet
 from services.topology.instance import CheckOutcome, Instance, Observation
 from services.topology.keys import NO_KEY, InstanceKey, InvalidInstanceKeyError
@@ -127,6 +129,8 @@ class TopologyActor:
         every = self._periodic.every
         self._periodic.spawn(self._adopt_probes())
         every(1.0, self._tick)
+        every(0.5, self._keep_names)
+        every(60.0, self._forget_unseen)
         every(1.0, self._watch_leader)
         every(1.0, self._watch_gateway)
         every(2.0, self._watch_probes)
@@ -216,6 +220,7 @@ class TopologyActor:
                 self._periodic.spawn(self._meet_deposed(instance))
         if changes.significant:
             self._analyse()
+        await self._follow_names(changes)
         if changes.look_at:  # the reporting probe does not wait for others, one of which may hang
             self._periodic.spawn(self._probes.look(changes.look_at, burst=True, light=True))
         if changes.found:
@@ -225,6 +230,38 @@ class TopologyActor:
             if self._durable is not None:
                 await self._durable.identify(registry.topology(time.monotonic()))
         self._dirty.set()
+
+    async def _follow_names(self, changes: Changes) -> None:
+        """Of who has another name, or is not to be watched, nothing is kept under the name that was met."""
+        for before, key in changes.renamed:
+            self._event("discovered", f"{before} is {key}: it calls itself so", key, "")
+            if self._durable is not None:
+                await self._durable.renamed(before, key)
+        if changes.dropped and self._durable is not None and self._durable.acts:
+            with contextlib.suppress(StoreError):
+                await self._durable.forget(changes.dropped)
+        if changes.renamed or changes.dropped:
+            self._periodic.spawn(self._arrange_probes())
+
+    async def _keep_names(self) -> None:
+        await self._take_up(await keep_names(self._ready(), lambda: login(self._settings)))
+
+    async def _take_up(self, found: frozenset[InstanceKey]) -> None:
+        for key in sorted(found):
+            self._event("discovered", f"found {key}", key, "")
+        if found:
+            await self._arrange_probes()
+
+    async def _forget_unseen(self) -> None:
+        """Only the acting node forgets; the others follow."""
+        hours = self._settings.UnseenInstanceForgetHours
+        if not hours or self._durable is None or not self._durable.acts:
+            return
+        limit = shifted(utc_now(), -3600.0 * hours)
+        keys = self._ready().long_unseen(time.monotonic(), limit, 3600.0 * hours)
+        if keys:
+            _log.info("not seen for long", hours=hours, instances=[str(key) for key in keys])
+            await self.forget(list(keys))
 
     def _durable_unfenced(self) -> frozenset[InstanceKey]:
         return self._durable.deposed_keys if self._durable else frozenset()
@@ -345,7 +382,7 @@ class TopologyActor:
         registry, now = self._ready(), time.monotonic()
         return Push(
             topology=registry.topology(now),
-            analysis=registry.analysis(now),
+            analysis=registry.analysis(now, unix_now=time.time()),
             recoveries_enabled=self._durable.recoveries_enabled if self._durable else True,
             store_error=self._durable.last_error if self._durable else "",
             events=events,
@@ -376,6 +413,7 @@ class TopologyActor:
         durable = self._durable
         if durable is not None and durable.acts != acts:
             durable.acts = acts
+            self._ready().settle_disputes()
             self._told.clear()  # whoever acts from now on has heard of nothing yet
             self._analyse()
         return self._run
@@ -391,6 +429,12 @@ class TopologyActor:
         """A witness could not connect to this server: judge anew, at once."""
         self._ready().witnessed(master, time.monotonic())
         self._analyse()
+
+    async def disputed(self, master: InstanceKey, facts: tuple[str, ...]) -> None:
+        """The raft members do not agree that this server is dead; without ``facts`` they do, or need not."""
+        self._ready().dispute(master, facts, time.monotonic())
+        self._analyse()
+        self._dirty.set()
 
     async def changed(self, keys: list[InstanceKey]) -> None:
         """These servers were changed: look at them, and dial deposed ones from now on."""
@@ -451,6 +495,9 @@ class TopologyActor:
         registry = self._ready()
         if registry.policy.ignores_host(key):
             return None
+        if not registry.names.is_settled(key):
+            await self._take_up(await look_up(registry, key.hostname))
+        key = registry.names.resolve(key)
         if background:
             if registry.add(key, time.monotonic(), explicit=True):
                 await self._arrange_probes()
@@ -465,6 +512,9 @@ class TopologyActor:
         await self._act_on(changes)
         if observation.instance is None:
             raise RefusedError(f"{key}: {observation.error}", key)
+        key = registry.names.resolve(key)
+        if key in changes.dropped:
+            raise RefusedError(f"{key}: {changes.notes[-1][1] if changes.notes else 'left out'}", key)
         if self._durable is not None:
             await self._durable.identify(registry.topology(time.monotonic()))
         return registry.topology(time.monotonic()).instances[key]
@@ -492,13 +542,16 @@ class TopologyActor:
         bound = float(settings.MySQLConnectTimeoutSeconds)
         outcome, error, partial = CheckOutcome.UNKNOWN, "", False
         instance: Instance | None = None
+        own_key: InstanceKey | None = None
+        policy = watch_policy(settings)
         try:
-            server = await PolledServer.connect(key, login(settings), timeout=bound)
+            server = await PolledServer.connect(key, login(settings), timeout=bound, policy=policy.discovery)
             try:
                 instance = await server.poll(timeout=float(settings.MySQLDiscoveryReadTimeoutSeconds))
                 outcome = CheckOutcome.OK
             finally:
                 server.connection.abort()
+            own_key = await OwnName(key, login(settings), policy.names, timeout=bound).of(instance)
         except MySQLError as failure:
             outcome, error = getattr(failure, "outcome", CheckOutcome.FAILED), failure.reason
         except PartialPollError as failure:
@@ -512,11 +565,13 @@ class TopologyActor:
             age_seconds=elapsed,
             latency_seconds=elapsed,
             instance=instance,
+            own_key=own_key,
         )
 
     async def refresh(self, key: InstanceKey) -> None:
         """Probe a known server now. Raises RefusedError with what it answered."""
         registry = self._ready()
+        key = registry.names.resolve(key)
         if key not in registry.instances:
             raise UnknownInstanceError(f"Cannot read instance: {key}")
         observation = await self._probe_once(key)
@@ -527,6 +582,7 @@ class TopologyActor:
     async def forget(self, keys: list[InstanceKey]) -> None:
         """Forget servers, here and in the store. Raises UnknownInstanceError before anything is done."""
         registry = self._ready()
+        keys = [registry.names.resolve(key) for key in keys]
         unknown = [key for key in keys if key not in registry.instances]
         if unknown:
             raise UnknownInstanceError(f"Cannot read instance: {unknown[0]}")
@@ -539,6 +595,19 @@ class TopologyActor:
         for key in keys:
             self._event("forgotten", f"forgot {key}", key, "")
         await self._arrange_probes()
+
+    async def hostname_resolves(self) -> dict[str, tuple[str, int]]:
+        """Name to what it stands for, and until when that is believed, in Unix nanoseconds."""
+        registry, now, clock = self._ready(), time.monotonic(), time.time()
+        return {
+            name: (known.name, int((clock + known.until - now) * 1e9))
+            for name, known in registry.names.cache(registry.instances, now).items()
+        }
+
+    async def reset_hostname_resolves(self) -> None:
+        """What was learned of names is forgotten; what is still used is learned again."""
+        self._ready().reset_names()
+        self._dirty.set()
 
     async def forget_cluster(self, name: str) -> None:
         topology = self._ready().topology(time.monotonic())

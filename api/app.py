@@ -21,7 +21,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import events, openapi
 from api.auth import AuthenticationMiddleware, authentication_warnings, check_authentication
 from api.replies import GZIP_FROM_BYTES, GZIP_LEVEL, crashed, envelope, not_found
-from api.routes import audit, clusters, instances, metrics, node, raft, recovery, refused, rules, web
+from api.routes import (
+    audit,
+    clusters,
+    instances,
+    metrics,
+    names,
+    node,
+    pools,
+    raft,
+    recovery,
+    refused,
+    registrations,
+    rules,
+    tags,
+    web,
+)
 from api.routes.call import Api, BadRequestError, UnauthorizedError, reading_router, route
 from api.wire import key_to_wire
 from services.config import Settings
@@ -72,9 +87,35 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
         own_path = prefix + _STATUS_PATH  # only another path is taken as it is written
     route(status, own_path.removeprefix("/"), reply=node.STATUS)(node.status)
     served = [("", status)]
-    for module in (instances, clusters, recovery, rules, audit, node, raft, metrics, events, openapi):
+    for module in (
+        instances,
+        clusters,
+        registrations,
+        tags,
+        recovery,
+        rules,
+        audit,
+        names,
+        node,
+        raft,
+        metrics,
+        events,
+        openapi,
+    ):
         served.append((f"{prefix}/api", module.reads))
-    for module in (instances, clusters, recovery, rules, node, raft, refused):
+    for module in (
+        instances,
+        clusters,
+        registrations,
+        tags,
+        pools,
+        recovery,
+        rules,
+        names,
+        node,
+        raft,
+        refused,
+    ):
         served.append((f"{prefix}/api", module.changes))
     served.append((prefix, web.reads))
     for before, router in served:

@@ -110,6 +110,8 @@ _PATH_PARAMETERS: Mapping[str, Parameter] = {
     "pool": Parameter("name of a pool"),
     "tag_name": Parameter("name of a tag"),
     "tag_value": Parameter("value of a tag"),
+    "attribute": Parameter("name of an attribute"),
+    "value": Parameter("its value"),
     "virtual_name": Parameter("host name to use in place of the resolved one"),
     "log_file": Parameter("name of a binary log file"),
     "log_pos": Parameter("position in it", {"type": "integer", "minimum": 0}),

@@ -1,9 +1,10 @@
 """Instances and analyses in the JSON of the HTTP API (http-api.md 6.3 to 6.5), and instances back from it.
 
 Both shapes are tables: a row per field, in the order of the reference. Names are the reference's, its
-misspellings included. Four fields at the end of an instance are ours: the analysis needs
+misspellings included. Five fields at the end of an instance are ours: the analysis needs
 ``LastCheckPartialSuccess`` and ``BinlogCoordinatesStaleSeconds``, which files carry; people need
-``LastCheckOutcome`` and ``LastCheckError``, which tell how a check failed.
+``LastCheckOutcome`` and ``LastCheckError``, which tell how a check failed, and ``ReplicationChannels``: the
+reference's fields speak of one channel only.
 
 From the same tables come the JSON as text (``instance_text``), which long lists are made of, and the types
 that ``/api/openapi.json`` describes.
@@ -22,6 +23,7 @@ from typing import Any, Literal
 from typing_extensions import TypedDict
 
 from api import wire_types
+from api.wire_channels import CHANNELS, STATE_NUMBERS
 from api.wire_kinds import (
     COMPUTED_TIME,
     COORDINATES,
@@ -111,13 +113,7 @@ def instance_from_wire(value: object, index: int | None = None) -> Instance:
 
 # Rows
 
-_STATE_NUMBERS = {
-    ThreadState.NO_THREAD: -1,
-    ThreadState.STOPPED: 0,
-    ThreadState.RUNNING: 1,
-    ThreadState.OTHER: 2,
-}
-_STATES = {number: state for state, number in _STATE_NUMBERS.items()}
+_STATES = {number: state for state, number in STATE_NUMBERS.items()}
 
 
 def _read_state(value: Any) -> ThreadState:
@@ -128,10 +124,10 @@ def _read_state(value: Any) -> ThreadState:
 
 
 _STATE = Kind(
-    _STATE_NUMBERS.__getitem__,
+    STATE_NUMBERS.__getitem__,
     _read_state,
     Literal[-1, 0, 1, 2],
-    {state: str(number) for state, number in _STATE_NUMBERS.items()}.__getitem__,
+    {state: str(number) for state, number in STATE_NUMBERS.items()}.__getitem__,
 )
 _RULE = Kind(TEXT.write, TEXT.read, wire_types.PromotionRule, TEXT.text)
 _DETAILS = Kind(lambda details: _details(details), TEXT.read, wire_types.ClusterInfo, dumps)  # noqa: PLW0108
@@ -242,23 +238,21 @@ _INSTANCE: tuple[_Field | _Shown, ...] = (
     _Field("ElapsedDowntime", WHOLE, "elapsed_downtime_ns"),
     _Field("UnresolvedHostname", TEXT, "unresolved_hostname"),
     _Field("AllowTLS", FLAG, "allow_tls"),
-    # The TLS settings of the channel are the server's to keep: nothing is shown of them.
-    *(
-        _Shown(name, _always(""), TEXT)
-        for name in (
-            "ReplicationSSLCAFile",
-            "ReplicationSSLCAPath",
-            "ReplicationSSLCert",
-            "ReplicationSSLCipher",
-            "ReplicationSSLCRLFile",
-            "ReplicationSSLCRLPath",
-            "ReplicationSSLKey",
-            "ReplicationTLSVersion",
-            "ReplicationTLSCiphersuites",
-            "ReplicationSourcePublicKeyPath",
-        )
+    _Shown("ReplicationSSLCAFile", lambda i: i.replication_tls.ca_file, TEXT),
+    _Shown("ReplicationSSLCAPath", lambda i: i.replication_tls.ca_path, TEXT),
+    _Shown("ReplicationSSLCert", lambda i: i.replication_tls.certificate, TEXT),
+    _Shown("ReplicationSSLCipher", lambda i: i.replication_tls.cipher, TEXT),
+    _Shown("ReplicationSSLCRLFile", lambda i: i.replication_tls.crl_file, TEXT),
+    _Shown("ReplicationSSLCRLPath", lambda i: i.replication_tls.crl_path, TEXT),
+    _Shown("ReplicationSSLKey", lambda i: i.replication_tls.private_key, TEXT),  # a path, not the key
+    _Shown("ReplicationTLSVersion", lambda i: i.replication_tls.tls_version, TEXT),
+    _Shown("ReplicationTLSCiphersuites", lambda i: i.replication_tls.tls_ciphersuites, TEXT),
+    _Shown("ReplicationSourcePublicKeyPath", lambda i: i.replication_tls.source_public_key_path, TEXT),
+    _Shown(
+        "ReplicationSSLVerifyServerCert",
+        lambda i: i.replication_tls.verify_server_certificate,
+        NULLABLE_FLAG,
     ),
-    _Shown("ReplicationSSLVerifyServerCert", _always(None), NULLABLE_FLAG),
     _Field("ReplicationGetSourcePublicKey", NULLABLE_FLAG, "replication_get_source_public_key"),
     _Shown("Problems", lambda i: i.problems, TEXTS),
     _Field("LastDiscoveryLatency", WHOLE, "last_discovery_latency_ns"),
@@ -273,6 +267,7 @@ _INSTANCE: tuple[_Field | _Shown, ...] = (
     _Field("BinlogCoordinatesStaleSeconds", NUMBER, "binlog_coordinates_stale_seconds"),
     _Shown("LastCheckOutcome", lambda instance: instance.last_check_outcome.value, TEXT),
     _Shown("LastCheckError", lambda instance: instance.last_check_error, LONG_TEXT),
+    _Shown("ReplicationChannels", lambda instance: instance.channels, CHANNELS),
 )
 
 _READ = tuple(sorted((row for row in _INSTANCE if isinstance(row, _Field)), key=lambda row: row.is_historic))

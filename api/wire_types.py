@@ -27,7 +27,9 @@ __all__ = [
     "Event",
     "Filters",
     "HealthStatus",
+    "HostAttributes",
     "Key",
+    "Maintenance",
     "NodeHealth",
     "Nothing",
     "NullBool",
@@ -35,6 +37,8 @@ __all__ = [
     "PromotionRule",
     "QueueMetric",
     "RaftStatus",
+    "ReplicationChannel",
+    "Resolved",
     "TopologyRecovery",
     "TopologyRecoveryStep",
     "WriteMetric",
@@ -66,6 +70,26 @@ class NullBool(TypedDict):
 
 class Nothing(TypedDict):
     """Always ``{}``."""
+
+
+class ReplicationChannel(TypedDict):
+    """Ours."""
+
+    ChannelName: str
+    MasterKey: Key
+    MasterUUID: str
+    ReplicationIOThreadState: int
+    ReplicationSQLThreadState: int
+    LastIOError: str
+    LastSQLError: str
+    ReadBinlogCoordinates: BinlogCoordinates
+    ExecBinlogCoordinates: BinlogCoordinates
+    SecondsBehindMaster: NullInt64
+    SQLDelay: int
+    UsingOracleGTID: bool
+    UsingMariaDBGTID: bool
+    HasReplicationFilters: bool
+    AllowTLS: bool
 
 
 class ClusterInfo(TypedDict):
@@ -136,9 +160,32 @@ class Audit(TypedDict):
 class CandidateDatabaseInstance(TypedDict):
     Hostname: str
     Port: int
-    PromotionRule: PromotionRule
+    PromotionRule: str
     LastSuggestedString: str
     PromotionRuleExpiry: str
+
+
+class Maintenance(TypedDict):
+    MaintenanceId: int
+    Key: Key
+    BeginTimestamp: str
+    SecondsElapsed: int
+    IsActive: bool
+    Owner: str
+    Reason: str
+
+
+class HostAttributes(TypedDict):
+    Hostname: str
+    AttributeName: str
+    AttributeValue: str
+    SubmitTimestamp: str
+    ExpireTimestamp: str
+
+
+class Resolved(TypedDict):
+    Object: str
+    Expiration: int
 
 
 class Changelog(TypedDict):

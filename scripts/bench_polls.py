@@ -31,7 +31,7 @@ from services.sandbox.topology import MySQLTopology, TopologySpec
 
 _PER_TOPOLOGY = 10
 _PUNCTUAL = 0.1  # of the interval
-_POLL = re.compile(r"^(\S+Z)\s+\d+ Query\s+SELECT @@global\.hostname AS hostname", re.MULTILINE)
+_POLL = re.compile(r"^(\S+Z)\s+\d+ Query\s+SELECT @@global\.server_id AS server_id", re.MULTILINE)
 
 
 def main() -> None:

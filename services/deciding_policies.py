@@ -19,6 +19,7 @@ def tree_policy(settings: Settings) -> TreePolicy:
     return TreePolicy(
         instance_poll_seconds=settings.InstancePollSeconds,
         reasonable_replication_lag_seconds=settings.ReasonableReplicationLagSeconds,
+        aliases_by_name=tuple(settings.ClusterNameToAlias.items()),
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from services.analysis import ReplicationAnalysis
 from services.analysis.changelog import AnalysisChangelog
@@ -29,7 +29,10 @@ from services.node_errors import (
     UnknownInstanceError,
 )
 from services.raft.view import RaftView
+from services.registering import Request
+from services.store.labels import AttributeStore, PoolStore, TagStore
 from services.store.recoveries import RecoveryFilter
+from services.store.registrations import RegistrationStore
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import AuditEntry, BlockedRecovery, FailureDetection, Recovery, RecoveryStep
@@ -54,6 +57,8 @@ __all__ = [
     "UnknownClusterError",
     "UnknownInstanceError",
 ]
+
+T = TypeVar("T")
 
 EVENTS_KEPT = 1000
 
@@ -202,6 +207,18 @@ class AuditReads(Protocol):
     @property
     def audit(self) -> LogReads: ...
 
+    @property
+    def registrations(self) -> RegistrationStore: ...
+
+    @property
+    def tags(self) -> TagStore: ...
+
+    @property
+    def pools(self) -> PoolStore: ...
+
+    @property
+    def attributes(self) -> AttributeStore: ...
+
 
 class Node(Protocol):
     """The node behind the API; see the module's text for what it promises."""
@@ -265,6 +282,14 @@ class Node(Protocol):
 
     async def forget(self, key: InstanceKey) -> None: ...
 
+    async def hostname_resolves(self) -> dict[str, tuple[str, int]]:
+        """Names of hosts: what each stands for, and until when that is believed, in Unix nanoseconds."""
+        ...
+
+    async def reset_hostname_resolves(self) -> None:
+        """Forget what was learned of names here; what is still used is learned again."""
+        ...
+
     async def forget_cluster(self, cluster: Cluster) -> None:
         """Forget all instances of a cluster as the topology shows it: of a fragment, only its own."""
         ...
@@ -282,8 +307,8 @@ class Node(Protocol):
         """Acknowledge what matches and is not acknowledged yet; returns how many."""
         ...
 
-    async def register_candidate(self, key: InstanceKey, rule: str) -> None:
-        """Set the promotion rule: prefer, neutral, prefer_not or must_not."""
+    async def register(self, request: Request[T]) -> T:
+        """Have something registered, the same on all nodes; what comes of it, see the request."""
         ...
 
     async def end_deposal(self, key: InstanceKey, *, owner: str) -> None:

@@ -6,17 +6,20 @@ They know nothing of configuration keys; this is the one place where keys and po
 from __future__ import annotations
 
 import math
+import re
 
 from services.config import KEYS, Settings, endpoint_matches
 from services.deciding_policies import analysis_policy, tree_policy
 from services.execution.environment import Timing
 from services.mysql.classification import ClassifyingQueries
 from services.mysql.connection import Login, TlsFiles
+from services.mysql.poll import DiscoveryPolicy
 from services.mysql.watcher import WatchPolicy
 from services.planning.candidates import PromotionPolicy
 from services.publish.hooks import HookKind, HookPolicy
 from services.registry.registry import RegistryPolicy
 from services.topology.keys import InstanceKey
+from services.topology.names import NamePolicy
 from services.topology.places import PlacePatterns
 
 __all__ = ["hook_policy", "login", "promotion_policy", "registry_policy", "timing", "watch_policy"]
@@ -50,12 +53,37 @@ def watch_policy(settings: Settings) -> WatchPolicy:
         read_timeout=float(settings.MySQLDiscoveryReadTimeoutSeconds),
         dead_factor=settings.DeadInstancePollSecondsMultiplyFactor,
         dead_max=float(settings.DeadInstancePollSecondsMax),
-        queries=ClassifyingQueries(
-            data_center=settings.DetectDataCenterQuery,
-            region=settings.DetectRegionQuery,
-            physical_environment=settings.DetectPhysicalEnvironmentQuery,
-            replication_lag=settings.ReplicationLagQuery,
+        queries=_queries(settings),
+        names=_names(settings),
+        discovery=DiscoveryPolicy(
+            registered_first=settings.DiscoverByShowSlaveHosts,
+            ignores_user=_UserFilter(settings.DiscoveryIgnoreReplicationUsernameFilters),
+            has_credentials=bool(settings.ReplicationCredentialsQuery),
         ),
+    )
+
+
+def _names(settings: Settings) -> NamePolicy:
+    return NamePolicy(
+        method=settings.HostnameResolveMethod,
+        own_method=settings.MySQLHostnameResolveMethod,
+        reject=settings.RejectHostnameResolvePattern,
+        expiry_seconds=60.0 * max(1, settings.ExpiryHostnameResolvesMinutes),
+    )
+
+
+def _queries(settings: Settings) -> ClassifyingQueries:
+    return ClassifyingQueries(
+        replication_lag_seconds=settings.ReplicationLagQuery,
+        data_center=settings.DetectDataCenterQuery,
+        region=settings.DetectRegionQuery,
+        physical_environment=settings.DetectPhysicalEnvironmentQuery,
+        instance_alias=settings.DetectInstanceAliasQuery,
+        suggested_cluster_alias=settings.DetectClusterAliasQuery,
+        detected_cluster_domain=settings.DetectClusterDomainQuery,
+        detected_promotion_rule=settings.DetectPromotionRuleQuery,
+        semi_sync_priority=settings.DetectSemiSyncEnforcedQuery,
+        using_pseudo_gtid=settings.DetectPseudoGTIDQuery,
     )
 
 
@@ -68,20 +96,18 @@ def registry_policy(settings: Settings, hostname: str = "", token: str = "") -> 
         ignores_host=_host_filter(settings.DiscoveryIgnoreHostnameFilters),
         ignores_replica=_host_filter(settings.DiscoveryIgnoreReplicaHostnameFilters),
         ignores_master=_host_filter(settings.DiscoveryIgnoreMasterHostnameFilters),
+        names=_names(settings),
+        ignores_user=_UserFilter(settings.DiscoveryIgnoreReplicationUsernameFilters),
+        logs_ignored_users=settings.EnableDiscoveryFiltersLogs,
     )
 
 
 def _places(settings: Settings) -> PlacePatterns:
-    queries = {
-        "data_center": settings.DetectDataCenterQuery,
-        "region": settings.DetectRegionQuery,
-        "physical_environment": settings.DetectPhysicalEnvironmentQuery,
-    }
     return PlacePatterns(
         data_center=settings.DataCenterPattern,
         region=settings.RegionPattern,
         physical_environment=settings.PhysicalEnvironmentPattern,
-        asked=frozenset(name for name, query in queries.items() if query),
+        asked=frozenset(_queries(settings).classes),
     )
 
 
@@ -131,6 +157,14 @@ class _HostFilter:
 
     def __call__(self, key: InstanceKey) -> bool:
         return endpoint_matches(self._filters, key.hostname, key.port)
+
+
+class _UserFilter:
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._patterns = patterns
+
+    def __call__(self, user: str) -> bool:
+        return bool(user) and any(re.search(pattern, user) for pattern in self._patterns)
 
 
 def _host_filter(filters: tuple[str, ...]) -> _HostFilter:

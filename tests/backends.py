@@ -19,9 +19,9 @@ FLAVOURS = ("sqlite", "mysql", "mariadb")
 SERVERS = {"mysql": "mysql_server", "mariadb": "statement_server"}
 """The fixture with a flavour's server; MariaDB's logs statements, which not every statement is fit for."""
 ONE_MYSQL = ("sqlite", "mysql", pytest.param("mariadb", marks=pytest.mark.long))
-"""For tests of whole processes, which take seconds: what differs between two servers is told by the others."""
+"""For tests of whole processes, which take seconds: what differs between the servers, others tell."""
 _DATABASE = "orchestray"
-_COUNTED = ("recoveries", "audit")
+_COUNTED = [name for name, table in METADATA.tables.items() if table.autoincrement_column is not None]
 _prepared: set[MySQLBackend] = set()
 
 

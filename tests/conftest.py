@@ -10,12 +10,17 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
+import hypothesis
 import pytest
 
 from services.sandbox.binaries import Mysqld, find_mariadbd, find_mysqld
 from services.sandbox.errors import BinaryNotFoundError
 from services.sandbox.topology import MySQLTopology, TopologySpec
 from tests.servers import Stage, StandaloneServer, remove_folders_of_killed_runs
+
+# How long an example takes says how busy the machine is, not whether the law holds.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 _STAGES = pytest.StashKey[list[Stage]]()
 

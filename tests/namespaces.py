@@ -1,4 +1,6 @@
-"""Two network namespaces with a wire between them: hosts of their own on this machine, for tests as root.
+"""Network namespaces with wires between them: hosts of their own on this machine, for tests as root.
+
+``wired`` makes two, ``switched`` any number on one switch, of which each can be cut off from each.
 
 A thread that is ``inside`` one opens its sockets there. A thread that is started meanwhile stays there for
 ever: processes are started by the command that is ``within`` instead.
@@ -16,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Namespace", "why_none", "wired"]
+__all__ = ["Namespace", "cut", "mend", "switched", "why_none", "wired"]
 
 _CLONE_NEWNET = 0x40000000
 _COMMAND_SECONDS = 10
@@ -25,7 +27,7 @@ _NETWORK = "10.213.77"  # inside the namespaces only: nobody else's address is i
 
 @dataclass(frozen=True)
 class Namespace:
-    """One of the two; ``address`` is its end of the wire."""
+    """``address`` is its end of the wire."""
 
     name: str
     address: str
@@ -85,6 +87,43 @@ def wired() -> Iterator[tuple[Namespace, Namespace]]:
             for device in ("lo", f"wire{at}"):
                 _ip("-n", each.name, "link", "set", device, "up")
         yield first, second
+
+
+@contextmanager
+def switched(number: int) -> Iterator[tuple[Namespace, ...]]:
+    """So many, all of which reach each other over a switch in a namespace of its own; removed at the end."""
+    mark = f"orc-{os.getpid()}-{secrets.token_hex(3)}"
+    switch = Namespace(f"{mark}-s", "")
+    made = tuple(Namespace(f"{mark}-{at}", f"{_NETWORK}.{at}") for at in range(1, number + 1))
+    with ExitStack() as endings:
+        for each in (switch, *made):
+            _ip("netns", "add", each.name)
+            endings.callback(_remove, each)
+        _ip("-n", switch.name, "link", "add", "switch", "type", "bridge", "forward_delay", "0")
+        _ip("-n", switch.name, "link", "set", "switch", "up")
+        for at, each in enumerate(made, start=1):
+            _ip(
+                *("link", "add", "wire", "netns", each.name, "type", "veth"),
+                *("peer", "name", f"port{at}", "netns", switch.name),
+            )
+            _ip("-n", switch.name, "link", "set", f"port{at}", "master", "switch", "up")
+            _ip("-n", each.name, "address", "add", f"{each.address}/24", "dev", "wire")
+            for device in ("lo", "wire"):
+                _ip("-n", each.name, "link", "set", device, "up")
+        yield made
+
+
+def cut(one: Namespace, other: Namespace, how: str = "unreachable") -> None:
+    """Nothing goes from one to the other any more; who dials is told so at once, or, if it is a
+    ``blackhole``, nothing."""
+    _ip("-n", one.name, "route", "add", how, f"{other.address}/32")
+    _ip("-n", other.name, "route", "add", how, f"{one.address}/32")
+
+
+def mend(one: Namespace, other: Namespace) -> None:
+    """After ``cut``."""
+    _ip("-n", one.name, "route", "delete", f"{other.address}/32")
+    _ip("-n", other.name, "route", "delete", f"{one.address}/32")
 
 
 def _remove(namespace: Namespace) -> None:

@@ -3,46 +3,82 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 from services.sandbox.ports import free_port
 from services.sandbox.topology import MySQLTopology
+from tests.namespaces import Namespace
 from tests.node import Node, settings_of
 from tests.servers import wait_until
 
-__all__ = ["RaftNodes", "raft_settings"]
+__all__ = ["SECRET", "HostNode", "RaftNodes", "raft_settings"]
 
 SECRET = "the secret of raft in a test"
 
 
-def raft_settings(folder: Path, ports: Sequence[int], number: int) -> dict[str, object]:
+def raft_settings(
+    folder: Path, ports: Sequence[int], number: int, addresses: Sequence[str] = ()
+) -> dict[str, object]:
+    """``addresses`` of the members, without which all are 127.0.0.1."""
+    members = [
+        f"{address}:{port}" for address, port in zip(addresses or repeat("127.0.0.1"), ports, strict=False)
+    ]
     return {
         "RaftEnabled": True,
         "RaftDataDir": str(folder / "raft"),
-        "RaftBind": f"127.0.0.1:{ports[number]}",
-        "RaftNodes": [f"127.0.0.1:{port}" for port in ports],
+        "RaftBind": members[number],
+        "RaftNodes": members,
         "RaftSecret": SECRET,
     }
+
+
+class HostNode(Node):
+    """A node on a host of its own: in a namespace, in which it is asked too."""
+
+    def __init__(self, folder: Path, settings: dict[str, object], host: Namespace) -> None:
+        self.host = host
+        super().__init__(folder, settings, within=host.within)
+
+    def get(self, path: str, timeout_seconds: float = 20) -> tuple[int, Any]:
+        with self.host.inside():
+            return super().get(path, timeout_seconds)
 
 
 class RaftNodes:
     """Nodes that watch one topology."""
 
     def __init__(
-        self, folder: Path, topology: MySQLTopology, endings: ExitStack, *, size: int = 3, **more: object
+        self,
+        folder: Path,
+        topology: MySQLTopology,
+        endings: ExitStack,
+        *,
+        size: int = 3,
+        hosts: Sequence[Namespace] = (),
+        own: Callable[[int], Mapping[str, object]] = lambda number: {},
+        **more: object,
     ) -> None:
+        """``hosts``: one for each node, else all are on loopback. ``own`` settings of each, by its number."""
         self.topology = topology
+        self.hosts = hosts
         self.ports = [free_port() for _ in range(size)]
         account = topology.accounts.orchestray
         self.nodes: list[Node] = []
         for number in range(size):
-            own = folder / str(number)
-            own.mkdir()
-            settings = settings_of(account, topology.master, **raft_settings(own, self.ports, number), **more)
-            node = Node(own, settings)
+            place = folder / str(number)
+            place.mkdir()
+            addresses = [host.address for host in hosts]
+            settings = settings_of(
+                account,
+                topology.master,
+                **{**raft_settings(place, self.ports, number, addresses), **more, **own(number)},
+            )
+            node = HostNode(place, settings, hosts[number]) if hosts else Node(place, settings)
             endings.callback(node.destroy)
             self.nodes.append(node)
         endings.callback(self._kill_all)  # which is sooner than to stop them one by one
@@ -77,7 +113,8 @@ class RaftNodes:
         return [node for node in self.nodes if node not in besides]
 
     def member(self, node: Node) -> str:
-        return f"127.0.0.1:{self.ports[self.nodes.index(node)]}"
+        number = self.nodes.index(node)
+        return f"{self.hosts[number].address if self.hosts else '127.0.0.1'}:{self.ports[number]}"
 
     @staticmethod
     def kill(node: Node) -> None:

@@ -14,14 +14,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["ANSWERED", "AWAITED", "REFUSED", "ROUTES", "Route", "counts"]
+__all__ = ["ANSWERED", "REFUSED", "ROUTES", "Route", "counts"]
 
 ANSWERED = "answered"
 REFUSED = "refused"
 """With a text that says why: changes of topologies, which come later, and what is not supported."""
-AWAITED = "awaited"
-REGISTRATIONS = AWAITED
-"""Of the work on registrations. ANSWERED when that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +156,16 @@ _TABLE = {
         forget/:host/:port | env null | answered | !forget/{nobody}
         forget-cluster/:clusterHint | env null | answered | !forget-cluster/nobody
         resolve/:host/:port | env Key | answered
-        begin-maintenance/:host/:port/:owner/:reason | env Key | registrations
+        begin-maintenance/:host/:port/:owner/:reason | env Key | answered
             | begin-maintenance/{leaf}/me/why
-        end-maintenance/:host/:port | env Key | registrations
-        end-maintenance/:maintenanceKey | env uint | registrations | end-maintenance/1
-        in-maintenance/:host/:port | env str | registrations
-        maintenance | bare [Maintenance] | registrations
-        begin-downtime/:host/:port/:owner/:reason | env Key | registrations | begin-downtime/{leaf}/me/why
-        begin-downtime/:host/:port/:owner/:reason/:duration | env Key | registrations
+        end-maintenance/:host/:port | env Key | answered
+        end-maintenance/:maintenanceKey | env uint | answered | end-maintenance/1
+        in-maintenance/:host/:port | env str | answered
+        maintenance | bare [Maintenance] | answered
+        begin-downtime/:host/:port/:owner/:reason | env Key | answered | begin-downtime/{leaf}/me/why
+        begin-downtime/:host/:port/:owner/:reason/:duration | env Key | answered
             | begin-downtime/{leaf}/me/why/5m
-        end-downtime/:host/:port | env Key | registrations
+        end-downtime/:host/:port | env Key | answered
     """,
     "5.6 clusters and lists": """
         clusters | bare [str] | answered
@@ -179,7 +176,7 @@ _TABLE = {
         cluster/alias/:clusterAlias | bare [Instance] | answered
         cluster/instance/:host/:port | bare [Instance] | answered
         cluster-osc-replicas/:clusterHint | bare [Instance] | answered
-        set-cluster-alias/:clusterName | env null | registrations | ?alias=shop
+        set-cluster-alias/:clusterName | env null | answered | ?alias=
         masters | bare [Instance] | answered
         master/:clusterHint | bare Instance | answered
         all-instances | bare [Instance] | answered
@@ -193,36 +190,36 @@ _TABLE = {
         topology/:host/:port | env str | answered
         topology-tabulated/:clusterHint | env str | answered
         topology-tabulated/:host/:port | env str | answered
-        topology-tags/:clusterHint | env str | registrations
-        topology-tags/:host/:port | env str | registrations
+        topology-tags/:clusterHint | env str | answered
+        topology-tags/:host/:port | env str | answered
         snapshot-topologies | env str | refused
         bulk-instances | bare [Key] | answered
-        bulk-promotion-rules | bare [CandidateDatabaseInstance] | registrations
+        bulk-promotion-rules | bare [CandidateDatabaseInstance] | answered
     """,
     "5.7 pools": """
-        submit-pool-instances/:pool | env str | registrations | ?instances=127.0.0.1:1
-        cluster-pool-instances/:clusterName | env {[Key]} | registrations
-        cluster-pool-instances/:clusterName/:pool | env {[Key]} | registrations
+        submit-pool-instances/:pool | env str | answered | ?instances=127.0.0.1:1
+        cluster-pool-instances/:clusterName | env {[Key]} | answered
+        cluster-pool-instances/:clusterName/:pool | env {[Key]} | answered
             | cluster-pool-instances/{cluster}/web
-        heuristic-cluster-pool-instances/:clusterName | env [Instance] | registrations
-        heuristic-cluster-pool-instances/:clusterName/:pool | env [Instance] | registrations
+        heuristic-cluster-pool-instances/:clusterName | env [Instance] | answered
+        heuristic-cluster-pool-instances/:clusterName/:pool | env [Instance] | answered
             | heuristic-cluster-pool-instances/{cluster}/web
-        heuristic-cluster-pool-lag/:clusterName | env null | registrations
+        heuristic-cluster-pool-lag/:clusterName | env null | answered
             | !heuristic-cluster-pool-lag/{cluster}
-        heuristic-cluster-pool-lag/:clusterName/:pool | env null | registrations
+        heuristic-cluster-pool-lag/:clusterName/:pool | env null | answered
             | !heuristic-cluster-pool-lag/{cluster}/nobody
     """,
     "5.8 tags": """
-        tag/:host/:port | env Key | registrations | ?tag=role=backup
-        tag/:host/:port/:tagName/:tagValue | env Key | registrations | tag/{leaf}/rack/4
-        tags/:host/:port | bare [str] | registrations
-        tag-value/:host/:port | bare str | registrations | ?tag=role
-        tag-value/:host/:port/:tagName | bare str | registrations | tag-value/{leaf}/rack
-        tagged | bare [Key] | registrations | ?tag=role=backup
-        untag/:host/:port | env [Key] | registrations | ?tag=role
-        untag/:host/:port/:tagName | env [Key] | registrations | untag/{leaf}/rack
-        untag-all | env [Key] | registrations | ?tag=role=backup
-        untag-all/:tagName/:tagValue | env [Key] | registrations | untag-all/rack/4
+        tag/:host/:port | env Key | answered | ?tag=role=backup
+        tag/:host/:port/:tagName/:tagValue | env Key | answered | tag/{leaf}/rack/4
+        tags/:host/:port | bare [str] | answered
+        tag-value/:host/:port | bare str | answered | ?tag=role
+        tag-value/:host/:port/:tagName | bare str | answered | tag-value/{leaf}/rack
+        tagged | bare [Key] | answered | ?tag=role=backup
+        untag/:host/:port | env [Key] | answered | ?tag=role
+        untag/:host/:port/:tagName | env [Key] | answered | untag/{leaf}/rack
+        untag-all | env [Key] | answered | ?tag=role=backup
+        untag-all/:tagName/:tagValue | env [Key] | answered | untag-all/rack/4
     """,
     "5.9 key-value": """
         submit-masters-to-kv-stores | env [KVPair] | refused
@@ -286,11 +283,11 @@ _TABLE = {
         audit/:page | bare [Audit] | answered
         audit/instance/:host/:port | bare [Audit] | answered
         audit/instance/:host/:port/:page | bare [Audit] | answered
-        hostname-resolve-cache | env {Resolved} | registrations
-        reset-hostname-resolve-cache | env null | registrations
-        register-hostname-unresolve/:host/:port/:virtualname | env Key | registrations
+        hostname-resolve-cache | env {Resolved} | answered
+        reset-hostname-resolve-cache | env null | answered
+        register-hostname-unresolve/:host/:port/:virtualname | env Key | answered
             | register-hostname-unresolve/{leaf}/db.example.com
-        deregister-hostname-unresolve/:host/:port | env Key | registrations
+        deregister-hostname-unresolve/:host/:port | env Key | answered
         reload-cluster-alias | env null | refused
     """,
     "5.12 nodes": """
@@ -354,9 +351,8 @@ _TABLE = {
 def _rows() -> Iterator[Route]:
     for group, rows in _TABLE.items():
         for row in filter(None, map(str.strip, re.sub(r"\n *\|", " |", rows).splitlines())):
-            path, reply, word, *asked = map(str.strip, row.split(" | "))
+            path, reply, state, *asked = map(str.strip, row.split(" | "))
             form, _, kind = reply.partition(" ")
-            state = REGISTRATIONS if word == "registrations" else word
             fails, asks = bool(asked) and asked[0].startswith("!"), asked[0].lstrip("!") if asked else ""
             if not asks or asks.startswith("?"):
                 asks = _filled(path) + asks
@@ -382,7 +378,7 @@ ROUTES = tuple(_rows())
 
 def counts() -> list[str]:
     """A line for each group, and one for all."""
-    states = (ANSWERED, REFUSED, AWAITED)
+    states = (ANSWERED, REFUSED)
     found = Counter((route.group, route.state) for route in ROUTES)
     groups = [*_TABLE, "all"]
     found.update(("all", route.state) for route in ROUTES)

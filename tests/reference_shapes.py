@@ -14,7 +14,7 @@ __all__ = ["OURS", "SHAPES", "misfits", "names_of"]
 
 OURS = {
     "Instance": "LastCheckPartialSuccess:bool BinlogCoordinatesStaleSeconds:number LastCheckOutcome:str "
-    "LastCheckError:str",
+    "LastCheckError:str ReplicationChannels:[ReplicationChannel]",
     "HealthStatus": "Warnings:[str]",
 }
 """What stands behind the reference's fields and is not of it: readers of the reference's do not see it."""
@@ -53,6 +53,13 @@ SHAPES = {
         LastDiscoveryLatency:uint ReplicationGroupName:str ReplicationGroupIsSinglePrimary:bool
         ReplicationGroupMemberState:str ReplicationGroupMemberRole:str ReplicationGroupMembers:[Key]
         ReplicationGroupPrimaryInstanceKey:Key QSP:{}
+        """,
+    "ReplicationChannel": """
+        ChannelName:str MasterKey:Key MasterUUID:str ReplicationIOThreadState:state
+        ReplicationSQLThreadState:state LastIOError:str LastSQLError:str
+        ReadBinlogCoordinates:BinlogCoordinates ExecBinlogCoordinates:BinlogCoordinates
+        SecondsBehindMaster:NullInt64 SQLDelay:uint UsingOracleGTID:bool UsingMariaDBGTID:bool
+        HasReplicationFilters:bool AllowTLS:bool
         """,
     "ClusterInfo": """
         ClusterName:str ClusterAlias:str ClusterDomain:str CountInstances:uint HeuristicLag:0
@@ -95,23 +102,6 @@ SHAPES = {
         AcknowledgedBy:empty AcknowledgedComment:empty LastDetectionId:0 RelatedRecoveryId:uint Type:empty
         RecoveryType:empty
         """,
-    "RecoveryStep": "Id:id RecoveryUID:uid AuditAt:time Message:host",
-    "BlockedRecovery": "FailedInstanceKey:Key ClusterName:str Analysis:str LastBlockedTimestamp:time "
-    "BlockingRecoveryId:id",
-    "HealthStatus": """
-        Healthy:bool Hostname:host Token:token IsActiveNode:bool ActiveNode:NodeHealth Error:null
-        AvailableNodes:[NodeHealth] RaftLeader:empty RaftLeaderURI:empty RaftAdvertise:empty
-        IsRaftLeader:false RaftHealthyMembers:null
-        """,
-    "NodeHealth": """
-        Hostname:host Token:token AppVersion:host FirstSeenActive:time LastSeenActive:time ExtraInfo:str
-        Command:str DBBackend:host LastReported:zero
-        """,
-    "Audit": "AuditId:id AuditTimestamp:time AuditType:host AuditInstanceKey:Key Message:str",
-    "Maintenance": "MaintenanceId:id Key:Key BeginTimestamp:time SecondsElapsed:uint IsActive:bool Owner:str "
-    "Reason:str",
-    "CandidateDatabaseInstance": "Hostname:host Port:port PromotionRule:rule LastSuggestedString:time "
-    "PromotionRuleExpiry:time",
     "KVPair": "Key:str Value:str",
     "Changelog": "AnalyzedInstanceKey:Key Changelog:[change]",
     "InstanceCoordinates": "Key:Key Coordinates:BinlogCoordinates",
@@ -188,6 +178,7 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
         "replication_lag",
         "errant_gtid",
         "group_replication_member_not_online",
+        "duplicate_server_uuid",  # ours
     ),
     "token": _text("[0-9a-f]{64}"),
     "uid": _text("[0-9]{19}:[0-9a-f]{64}"),
@@ -203,6 +194,7 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "{}": _is({}),
     "null": _is(None),
     "false": _is(False),
+    "true": _is(True),
     "0": _is(0),
     "1": _is(1),
 }

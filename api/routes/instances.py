@@ -23,8 +23,6 @@ __all__ = ["changes", "reads"]
 reads = reading_router()
 changes = changing_router()
 
-_PROMOTION_RULES = ("prefer", "neutral", "prefer_not", "must_not")
-
 
 def _where(call: Call, fits: Callable[[Instance], bool]) -> list[Instance]:
     return [instance for instance in call.topology.instances.values() if fits(instance)]
@@ -175,18 +173,6 @@ async def forget(call: ToCall, host: str, port: str) -> Response:
         raise UnknownInstanceError(f"Cannot forget {key}: no such instance is known")
     await call.node.forget(key)
     return call.ok(f"Instance forgotten: {key}", key_to_wire(key))
-
-
-@route(changes, "register-candidate/:host/:port/:rule", reply=Enveloped(Key))
-async def register_candidate(call: ToCall, host: str, port: str, rule: str) -> Response:
-    """Set the promotion rule of an instance."""
-    key = call.key(host, port)
-    if rule == "must":
-        raise BadRequestError("CandidatePromotionRule: must is unsupported; use prefer")
-    if rule not in _PROMOTION_RULES:
-        raise BadRequestError(f"Invalid CandidatePromotionRule: {rule}; use {', '.join(_PROMOTION_RULES)}")
-    await call.node.register_candidate(key, rule)
-    return call.ok(f"Registered candidate {key} with promotion rule {rule}", key_to_wire(key))
 
 
 def _is_like(text: str, pattern: str) -> bool:

@@ -66,8 +66,9 @@ class ApplyingDatabase(Database):
             self._advance(connection)
             try:
                 return work(cast(Connection, _Numbering(connection)))
-            except (IntegrityError, DataError) as error:  # the rows themselves: alike on every member
-                raise StoreRefusedError(f"the store {self.path} cannot keep that: {error.orig}") from error
+            except (IntegrityError, DataError, OverflowError) as error:  # the rows themselves: alike on all
+                said = getattr(error, "orig", error)
+                raise StoreRefusedError(f"the store {self.path} cannot keep that: {said}") from error
 
         result = await self._database.write(with_index, limit_seconds=limit_seconds)
         self.is_written = True

@@ -3,9 +3,11 @@
 * Exactly once: see ``applying``.
 * What the store refuses (a cluster that is being recovered, an older term) is refused on every member, and is
   applied thereby. The caller gets the error as if its own store had said it.
-* What hinders this store only, a full disk or a server that hangs, leaves nothing out: see ``raft.machine``.
-  So does a command that this version does not know: a member that is older than the leader stops applying
-  until it is upgraded.
+* So is what makes no sense, of which the store says so by a ValueError: that comes of nothing but the command
+  and the agreed tables.
+* What hinders this member only, a full disk, a server that hangs, memory that is short or a defect of ours,
+  leaves nothing out: see ``raft.machine``. So does a command that this version does not know: a member that
+  is older than the leader stops applying until it is upgraded.
 """
 
 from __future__ import annotations
@@ -120,7 +122,7 @@ class StoreMachine:
             return Outcome(error=error)
         except StoreError as error:
             raise MachineUnavailableError(str(error)) from error
-        except Exception as error:  # a call that makes no sense: it makes none on any member
+        except ValueError as error:  # a call that makes no sense: it makes none on any member
             return Outcome(error=error)
 
     async def _pass_over(self) -> None:

@@ -19,6 +19,7 @@ from services.store.clusters import ClusterStore
 from services.store.detections import DetectionStore
 from services.store.instances import InstanceStore
 from services.store.journal import JournalStore
+from services.store.labels import AttributeStore, PoolStore, TagStore
 from services.store.recoveries import RecoveryStore
 from services.store.registrations import RegistrationStore
 from services.store.witnesses import WitnessStore
@@ -30,7 +31,7 @@ PARTS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
     "instances": (InstanceStore, ("discover", "forget")),
     "clusters": (
         ClusterStore,
-        ("create", "describe", "forget", "promote", "follow", "seen_again", "rejoined"),
+        ("create", "describe", "set_alias", "forget", "promote", "follow", "seen_again", "rejoined"),
     ),
     "registrations": (
         RegistrationStore,
@@ -38,10 +39,18 @@ PARTS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
             "register_candidate",
             "begin_downtime",
             "end_downtime",
+            "begin_maintenance",
+            "end_maintenance",
+            "register_unresolve",
+            "deregister_unresolve",
+            "expire",
             "enable_recoveries",
             "disable_recoveries",
         ),
     ),
+    "tags": (TagStore, ("put", "remove")),
+    "pools": (PoolStore, ("submit",)),
+    "attributes": (AttributeStore, ("put",)),
     "recoveries": (RecoveryStore, ("register", "resolve", "acknowledge")),
     "journal": (JournalStore, ("add_step", "add_steps", "write")),
     "detections": (DetectionStore, ("register",)),

@@ -8,6 +8,7 @@ is weighed apart (`evidence`). Nothing here talks to servers, reads a clock or d
 from __future__ import annotations
 
 from services.analysis.codes import AnalysisCode, Emergency, Evidence, RecoveryKind
+from services.analysis.eyes import Agreement, Saw, Sight, judge
 from services.analysis.policy import AnalysisPolicy
 from services.analysis.problems import PROBLEMS, Problem
 from services.analysis.report import ClusterDetails, ReplicationAnalysis, analyze
@@ -16,6 +17,7 @@ from services.analysis.structure import STRUCTURE_PROBLEMS
 __all__ = [
     "PROBLEMS",
     "STRUCTURE_PROBLEMS",
+    "Agreement",
     "AnalysisCode",
     "AnalysisPolicy",
     "ClusterDetails",
@@ -24,5 +26,8 @@ __all__ = [
     "Problem",
     "RecoveryKind",
     "ReplicationAnalysis",
+    "Saw",
+    "Sight",
     "analyze",
+    "judge",
 ]

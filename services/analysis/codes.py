@@ -16,6 +16,7 @@ class AnalysisCode(str, Enum):
     DEAD_MASTER = "DeadMaster"
     DEAD_MASTER_AND_REPLICAS = "DeadMasterAndReplicas"
     DEAD_MASTER_AND_SOME_REPLICAS = "DeadMasterAndSomeReplicas"
+    DISPUTED_MASTER = "DisputedMaster"  # ours: dead to this node, and not to a majority of the raft members
     UNREACHABLE_MASTER_WITH_LAGGING_REPLICAS = "UnreachableMasterWithLaggingReplicas"
     UNREACHABLE_MASTER = "UnreachableMaster"
     LOCKED_SEMI_SYNC_MASTER = "LockedSemiSyncMaster"

@@ -39,6 +39,8 @@ def weigh(problem: Problem, facts: Facts, failed_witness: bool, is_fragment: boo
     missing = tuple(f"not acted upon: {reason}" for reason in _missing(problem, facts, failed_witness))
     if is_fragment:
         missing += ("not acted upon: this part of the cluster was left behind when another was promoted",)
+    if facts.instance.maintenance:
+        missing += (f"not acted upon: it is under maintenance ({facts.instance.maintenance})",)
     asks_for_recovery = problem.recovery is not RecoveryKind.NONE
     reasons = (*_seen(facts, failed_witness), *(missing if asks_for_recovery else ()))
     return Verdict(asks_for_recovery and not missing, reasons)

@@ -177,7 +177,7 @@ def observe(
         is_master=_is_master(instance),
         is_co_master=instance.is_co_master or any(replica.is_co_master for replica in replicas),
         is_group_member=instance.is_group_member,
-        is_binlog_server=_is_binlog_server(instance),
+        is_binlog_server=instance.is_binlog_server,
         is_valid=instance.is_last_check_valid and not is_hung,
         is_hung=is_hung,
         answers_with_error=outcome.is_answer and outcome is not CheckOutcome.OK,
@@ -199,7 +199,7 @@ def observe(
         count_major_versions=len({Version.parse(replica.version).major for replica in logging}),
         all_oracle_gtid=_all_of_some(valid, lambda replica: replica.using_oracle_gtid),
         all_mariadb_gtid=_all_of_some(valid, lambda replica: replica.using_mariadb_gtid),
-        all_binlog_servers=_all_of_some(valid, _is_binlog_server),
+        all_binlog_servers=_all_of_some(valid, lambda replica: replica.is_binlog_server),
         min_gtid_mode=min(gtid_modes, default=""),
         max_gtid_mode=max(gtid_modes, default=""),
         max_gtid_errant=max((each.gtid_errant for each in replicas if not each.is_downtimed), default=""),
@@ -222,10 +222,6 @@ def _is_master(instance: Instance) -> bool:
     belongs_to_group = bool(instance.replication_group_name)
     may_be = not belongs_to_group or instance.replication_group_member_role == "PRIMARY"
     return may_be and not instance.master_key.names_a_server
-
-
-def _is_binlog_server(instance: Instance) -> bool:
-    return "maxscale" in instance.version.lower()
 
 
 def _is_replicating(replica: Instance) -> bool:

@@ -10,13 +10,13 @@ problem is that it is unreachable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from services.analysis.codes import AnalysisCode, Emergency, Evidence, RecoveryKind
 from services.analysis.facts import Facts
 
-__all__ = ["NO_PROBLEM", "PROBLEMS", "Problem", "problem_of"]
+__all__ = ["NO_PROBLEM", "PROBLEMS", "Problem", "as_disputed", "problem_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Problem:
     """Does not hold of a server that answers, be it with an error."""
     is_skipped_with_replicas: bool = False
     """Passed over by automatic recovery while all replicas are downtimed (3.4)."""
+    facts: tuple[str, ...] = ()
+    """What is known beyond the facts of the server itself, for people."""
 
 
 _Code = AnalysisCode
@@ -350,3 +352,18 @@ def _unreachable(facts: Facts) -> Problem:
     else:
         row = _UNREACHABLE_CO_MASTER if facts.is_co_master else _UNREACHABLE_INTERMEDIATE_MASTER
     return replace(row, description="The server answers, with an error: it is alive, but cannot be checked")
+
+
+def as_disputed(problem: Problem, facts: Sequence[str]) -> Problem:
+    """A master that is dead as seen from here, and of which the members of the raft setup do not agree that
+    it is: ``facts`` says who saw what. Nothing is done about it; it is looked at again."""
+    if problem.recovery not in (RecoveryKind.DEAD_MASTER, RecoveryKind.DEAD_CO_MASTER):
+        return problem
+    return Problem(
+        _Code.DISPUTED_MASTER,
+        problem.condition,
+        f"{problem.code} as seen from here, and no majority of the raft members sees it: {'; '.join(facts)}",
+        emergency=Emergency.REREAD_MASTER_AND_REPLICAS,
+        is_detected=True,
+        facts=tuple(facts),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -10,7 +10,7 @@ from services.analysis.codes import AnalysisCode, Emergency, RecoveryKind
 from services.analysis.evidence import weigh
 from services.analysis.facts import Facts, observe
 from services.analysis.policy import AnalysisPolicy
-from services.analysis.problems import NO_PROBLEM, Problem, problem_of
+from services.analysis.problems import NO_PROBLEM, Problem, as_disputed, problem_of
 from services.analysis.structure import structure_problems_of
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance
@@ -18,6 +18,8 @@ from services.topology.keys import InstanceKey
 from services.topology.tree import Topology
 
 __all__ = ["ClusterDetails", "ReplicationAnalysis", "analyze"]
+
+_NOTHING: Mapping[InstanceKey, tuple[str, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +123,14 @@ def analyze(
     include_no_problem: bool = False,
     *,
     failed_witnesses: Collection[InstanceKey] = frozenset(),
+    disputed: Mapping[InstanceKey, tuple[str, ...]] = _NOTHING,
     unix_now: float | None = None,
 ) -> tuple[ReplicationAnalysis, ...]:
     """Analyse every server of a snapshot; masters first, then clusters' tops, then by replicas.
 
     ``now`` is on the clock of ``topology.now``. ``failed_witnesses`` are servers of which a replica
-    had its receiver restarted and could not connect. ``unix_now`` is in seconds since 1970: how long a
+    had its receiver restarted and could not connect. ``disputed`` are masters of which the raft members do
+    not agree that they are dead, with who saw what. ``unix_now`` is in seconds since 1970: how long a
     downtime lasts is told only if it is given. With ``include_no_problem`` servers that have nothing to
     tell are listed too, except those that are not analysed at all (2.3).
     """
@@ -143,6 +147,8 @@ def analyze(
         if policy.reduce_analysis_count and not gap and _is_reduced_away(facts):
             continue
         problem, structure = problem_of(facts), structure_problems_of(facts)
+        if instance.key in disputed:
+            problem = as_disputed(problem, disputed[instance.key])
         if gap:
             structure = (*structure, AnalysisCode.MISSING_PRIVILEGES)
         if problem is not NO_PROBLEM or structure or include_no_problem:
@@ -254,9 +260,9 @@ def _entry(
         max_replica_gtid_errant=facts.max_gtid_errant,
         is_read_only=instance.read_only,
         actionable=verdict.actionable,
-        reasons=(*verdict.reasons, gap) if gap else verdict.reasons,
+        reasons=(*verdict.reasons, *problem.facts, *((gap,) if gap else ())),
         emergency=problem.emergency,
-        is_detected=problem.is_detected,
+        is_detected=problem.is_detected and not instance.maintenance,
         recovery=problem.recovery,
     )
 

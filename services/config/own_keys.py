@@ -117,6 +117,12 @@ class OwnKeys:
     )
     RaftSSLPrivateKeyFile: str = key(PATH, "", "the key of RaftSSLCertFile", restart=True)
     RaftSSLCAFile: str = key(PATH, "", "who signed the certificates of all members", restart=True)
+    RaftQuorumOfEyes: bool = key(
+        FLAG,
+        True,
+        "before a master is taken for dead the other raft members are asked what they see of it: without a "
+        "majority that sees it dead nothing is done; false: the one that acts decides alone",
+    )
     NodeDirectory: str = key(
         PATH,
         "",

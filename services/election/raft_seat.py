@@ -19,6 +19,7 @@ from services.agreement.machine import Outcome, StoreMachine
 from services.agreement.store import as_store_error
 from services.consensus.state import Role
 from services.election.election import Holder, Leadership
+from services.raft.asking import Answer, nobody_answers
 from services.raft.config import RaftConfig
 from services.raft.errors import OutcomeUnknownError, RaftError
 from services.raft.node import RaftNode, RaftState
@@ -48,12 +49,14 @@ class RaftSeat:
         uri: str,
         prepare: Callable[[], Awaitable[None]],
         applied: Callable[[str], None] = lambda part: None,
+        answer: Answer = nobody_answers,
     ) -> None:
-        """``applied`` is told which part of the store was changed, by whoever it was."""
+        """``applied`` is told which part of the store was changed, by whoever it was. ``answer`` says what
+        another member's question is answered with."""
         self._uri, self._prepare = uri, prepare
         self._machine = StoreMachine(database, config.node_id, changed=applied)
         self._something = asyncio.Event()
-        self.node = RaftNode(config, self._machine, changed=self._something.set)
+        self.node = RaftNode(config, self._machine, changed=self._something.set, answer=answer)
         self._announced = 0  # the term
         self._error = ""
 

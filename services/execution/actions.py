@@ -23,10 +23,11 @@ from services.execution.relay_logs import (
     keep_nothing_unexecuted,
     read_text,
 )
+from services.mysql.channel_facts import default_channel
 from services.mysql.connection import Row
 from services.mysql.errors import ConnectError, LostError, StatementError
-from services.mysql.facts import apply_semi_sync, default_channel
-from services.mysql.poll import SEMI_SYNC_VARIABLES
+from services.mysql.facts import apply_semi_sync
+from services.mysql.questions import SEMI_SYNC_VARIABLES
 from services.mysql.session import ActingSession, MandateOverError, quoted_host
 from services.planning.plan import SemiSync, Step, StepKind
 from services.topology.instance import Instance

@@ -8,7 +8,8 @@ from services.registry.lost import LOST_SECONDS
 from services.store.registrations import RegistrationStore
 from services.store.times import shifted, utc_now
 from services.topology.keys import InstanceKey
-from services.topology.records import Downtime
+from services.topology.records import AuditEntry
+from services.topology.registrations import Downtime
 from services.topology.tree import LOST_IN_RECOVERY
 
 __all__ = ["register_downtimes"]
@@ -33,5 +34,8 @@ async def register_downtimes(
             begins_at=now,
             ends_at=shifted(now, minutes * 60.0 if minutes else LOST_SECONDS),
         )
-        await registrations.begin_downtime(downtime)
-    await registrations.end_downtime(successor)
+        said = f"owner: {owner}, reason: {LOST_IN_RECOVERY}, until {downtime.ends_at}"
+        entry = AuditEntry(at=now, type="begin-downtime", instance=key, message=said)
+        await registrations.begin_downtime(downtime, entry)
+    entry = AuditEntry(at=now, type="end-downtime", instance=successor, message="it was promoted")
+    await registrations.end_downtime(successor, entry)

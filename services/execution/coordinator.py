@@ -18,7 +18,7 @@ from typing import Protocol
 
 import structlog
 
-from services.analysis import ReplicationAnalysis
+from services.analysis import AnalysisCode, ReplicationAnalysis
 from services.config import Settings
 from services.execution.aftermath import register_downtimes
 from services.execution.dead_master import DeadMasterRecovery, hook_facts, last_seen
@@ -26,6 +26,7 @@ from services.execution.dead_master import Outcome as Result
 from services.execution.detections import Detections, entry_of
 from services.execution.environment import Environment, Sessions
 from services.execution.errors import ExecutionError
+from services.execution.eyes import Eyes
 from services.execution.gates import ClusterView, Gates
 from services.execution.readiness import ReadySessions
 from services.execution.recovery_hooks import HooksOfRecovery, RecoveryHooks, facts_of
@@ -45,6 +46,7 @@ from services.topology.records import DeposedMaster, Recovery
 __all__ = ["ClusterView", "Coordinator", "Observer", "RecoveryRefusedError"]
 
 RECOVERED_CODES = frozenset({"DeadMaster", "DeadMasterAndSomeReplicas"})
+_DISPUTED = AnalysisCode.DISPUTED_MASTER
 _HELD_LOOK_SECONDS = (0.02, 1.0)
 """The shortest and the longest pause between looks at a failure that is held down."""
 _SETTLE_SECONDS = 1.2
@@ -90,7 +92,11 @@ class Coordinator:
         mandate: Callable[[], Mandate | None],
         observer: Observer,
         node: tuple[str, str],
+        *,
+        eyes: Eyes | None = None,
     ) -> None:
+        """``eyes`` are those of the raft members, without whose majority no master is taken for dead."""
+        self._eyes = eyes
         self._store = store
         self._settings = settings
         self._mandate = mandate
@@ -114,6 +120,8 @@ class Coordinator:
         """A new term has begun: nothing of what was held against clusters before counts."""
         self._elected_at = time.monotonic()
         self._gates.begin_anew()
+        if self._eyes is not None:
+            self._eyes.begin_anew()
 
     def acknowledged(self) -> None:
         """Somebody acknowledged recoveries: what they blocked is tried again at once."""
@@ -129,7 +137,7 @@ class Coordinator:
             self._gates.seen(finding.analyzed_instance_key)
             if self._is_busy(view.cluster.id):
                 continue
-            reason = self._gates.why_not(view, finding)
+            reason = self._gates.why_not(view, finding) or self._disputed(finding)
             if reason:
                 _log.debug("not recovering", cluster=view.cluster.name, reason=reason)
                 self._look_again_in_time(view, finding)
@@ -137,14 +145,41 @@ class Coordinator:
                 self._start(view, finding, automatic=True)
         mandate = self._mandate()
         if mandate is not None:
-            self._detections.consider(view)
+            self._detections.consider(replace(view, findings=self._settled(view)))
         is_free = mandate is not None and not self._is_busy(view.cluster.id)
         if mandate is not None and is_free and not self._gates.why_not_even_ask(view):
             self._ready.consider(view, mandate)
             self._witnesses.consider(view)
+            self._consult(view)
         failing = {finding.analyzed_instance_key for finding in view.findings if finding.actionable}
         well = {instance.key for instance in view.instances} - failing
         self._gates.well(well)
+        if self._eyes is not None:
+            disputed = {one.analyzed_instance_key for one in view.findings if one.analysis == _DISPUTED}
+            self._eyes.well(well - disputed)
+
+    def _disputed(self, finding: ReplicationAnalysis) -> str:
+        """Why the eyes of the raft members hold this one back, "" if they do not."""
+        if self._eyes is None or not self._eyes.speak_on(finding):
+            return ""
+        return self._eyes.why_not(finding.analyzed_instance_key)
+
+    def _settled(self, view: ClusterView) -> tuple[ReplicationAnalysis, ...]:
+        """What may be told: not what the raft members have yet to agree on."""
+        eyes = self._eyes
+        if eyes is None:
+            return view.findings
+        return tuple(one for one in view.findings if not (one.actionable and eyes.speak_on(one)))
+
+    def _consult(self, view: ClusterView) -> None:
+        """Ask the raft members of a master in doubt, so that a recovery need not wait for them; and again
+        of one that they do not see dead."""
+        if self._eyes is None:
+            return
+        self._eyes.expect(view)
+        for finding in view.findings:
+            if finding.analysis == _DISPUTED:
+                self._eyes.reconsider(view, finding)
 
     def _look_again_in_time(self, view: ClusterView, finding: ReplicationAnalysis) -> None:
         """While it is held down: from time to time, to see whether it lasts, and when that is over."""
@@ -239,6 +274,7 @@ class Coordinator:
         # They take a moment to open, and change nothing: meanwhile the store is asked whether we may.
         sessions, opening = self._ready.take(cluster.id, view.replicas_of(failed.key), mandate)
         try:
+            seen_by = await self._agreed(view, finding, skip_hooks)
             recovery = await self._registered(view, finding, mandate, automatic)
         except BaseException:
             opening.cancel()
@@ -251,7 +287,7 @@ class Coordinator:
         facts = facts_of(view, finding, uid=recovery.uid, hostname=self._hostname)
         hooks = self._hooks.of(facts, env, skipped=skip_hooks)
         env = replace(env, fence=hooks.fence, hook_facts=hooks.facts_text)
-        for reason in finding.reasons:
+        for reason in (*finding.reasons, *seen_by):
             await journal.say(f"{finding.analysis}: {reason}")
         policy = promotion_policy(self._settings())
         policy = replace(policy, designated=designated, fences=hooks.fences)
@@ -275,6 +311,20 @@ class Coordinator:
         if not result.succeeded:
             raise RecoveryRefusedError("; ".join(result.errors) or "nobody was promoted")
         return result.successor
+
+    async def _agreed(
+        self, view: ClusterView, finding: ReplicationAnalysis, skip_hooks: bool
+    ) -> tuple[str, ...]:
+        """Who of the raft members sees the master dead: a majority, or RecoveryRefusedError is raised."""
+        if self._eyes is None or not self._eyes.speak_on(finding):
+            return ()
+        key, began = finding.analyzed_instance_key, time.monotonic()
+        agreement = await self._eyes.agree(view, key)
+        if not agreement.is_dead:
+            raise RecoveryRefusedError(f"{key} is disputed: {'; '.join(agreement.facts)}")
+        self._detections.tell(view, finding, skip_hooks=skip_hooks)
+        waited = f"a majority of the raft members sees it; waited for {time.monotonic() - began:.3f} s"
+        return (waited, *agreement.facts)
 
     async def _registered(
         self, view: ClusterView, finding: ReplicationAnalysis, mandate: Mandate, automatic: bool

@@ -142,6 +142,7 @@ class Gates:
             (not self.recoveries_enabled, "recoveries are globally disabled"),
             (bool(view.unread), "not all of the cluster was looked at yet"),
             (master is None or master.is_downtimed, "it is unknown, or downtimed"),
+            (master is not None and bool(master.maintenance), "it is under maintenance"),
             (
                 not cluster_matches(settings.RecoverMasterClusterFilters, cluster.name, cluster.alias),
                 "RecoverMasterClusterFilters does not match the cluster",

@@ -12,8 +12,8 @@ import time
 
 from services.execution.environment import Environment
 from services.execution.errors import StepFailedError
+from services.mysql.channel_facts import default_channel
 from services.mysql.connection import Row
-from services.mysql.facts import default_channel
 from services.mysql.session import ActingSession
 from services.planning.plan import Step
 from services.topology.executed import transactions_in

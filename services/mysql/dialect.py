@@ -32,7 +32,8 @@ class Dialect:
     source_option: str  # prefix of the options of CHANGE: SOURCE_ or MASTER_
     binary_log_status: str
     registered_replicas: str
-    variables: Mapping[str, str]  # our name -> expression
+    variables: Mapping[str, str]  # our name -> expression; what may change while a server runs
+    settings: Mapping[str, str]  # the same; what changes rarely, or only with a restart
     oracle_gtid: bool
     super_read_only: bool
     proven: bool = False
@@ -45,7 +46,39 @@ class Dialect:
 
     @property
     def replica_status(self) -> str:
+        """MariaDB shows only the connection without a name."""
         return f"SHOW {self.replica} STATUS"
+
+    @property
+    def channels(self) -> str:
+        """The status of all channels; MariaDB calls them connections."""
+        many = "REPLICAS" if self.replica == "REPLICA" else "SLAVES"
+        return f"SHOW ALL {many} STATUS" if self.mariadb else self.replica_status
+
+    @property
+    def group_members(self) -> str:
+        """Members of the server's replication group, as it sees them; "" where there are none with roles."""
+        if self.mariadb or self.since < _ROLES_OF_MEMBERS:
+            return ""
+        return (
+            "SELECT MEMBER_ID AS id, MEMBER_HOST AS host, MEMBER_PORT AS port, MEMBER_STATE AS state, "
+            "MEMBER_ROLE AS role FROM performance_schema.replication_group_members "
+            "WHERE CHANNEL_NAME = 'group_replication_applier'"
+        )
+
+    @property
+    def kept_sources(self) -> str:
+        """What a server keeps of its channels in a table; "" where it has none.
+
+        Whether there is an account, and the ciphersuites of TLS 1.3, which the status does not show.
+        """
+        if self.mariadb:
+            return ""
+        suites = "Tls_ciphersuites" if self.since >= (8, 0, 23) else "NULL"
+        return (
+            "SELECT Channel_name AS Channel_Name, User_name > '' AS has_account, "
+            f"{suites} AS Source_TLS_Ciphersuites FROM mysql.slave_master_info"
+        )
 
     @property
     def net_timeout(self) -> str:
@@ -100,7 +133,7 @@ class Dialect:
         )
 
     def dump_threads(self, *, performance_schema: bool) -> str:
-        """Clients that read the binary log; ``Host`` is ``address:port`` of their end.
+        """Clients that read the binary log: ``Host``, which is ``address:port`` of their end, and ``User``.
 
         MariaDB gives all sessions, with their ``Command``: reading ``information_schema.processlist`` needs a
         temporary table of Aria there, and has been seen to crash a 10.11.18.
@@ -112,23 +145,18 @@ class Dialect:
             if performance_schema and self.since >= (8, 4)
             else "information_schema.processlist"
         )
-        return f"SELECT HOST AS Host FROM {table} WHERE COMMAND LIKE 'Binlog Dump%'"
+        return f"SELECT HOST AS Host, USER AS User FROM {table} WHERE COMMAND LIKE 'Binlog Dump%'"
 
 
+_ROLES_OF_MEMBERS = (8, 0, 2)
 _COMMON = {
-    "hostname": "@@global.hostname",
     "server_id": "@@global.server_id",
-    "version": "@@global.version",
-    "version_comment": "@@global.version_comment",
     "read_only": "@@global.read_only",
     "binlog_format": "@@global.binlog_format",
-    "log_bin": "@@global.log_bin",
-    "binlog_row_image": "@@global.binlog_row_image",
 }
 _ORACLE = {
     **_COMMON,
     "super_read_only": "@@global.super_read_only",
-    "server_uuid": "@@global.server_uuid",
     "gtid_mode": "@@global.gtid_mode",
     "gtid_executed": "@@global.gtid_executed",
     "gtid_purged": "@@global.gtid_purged",
@@ -138,6 +166,15 @@ _MARIADB = {
     "gtid_binlog_state": "@@global.gtid_binlog_state",
     "gtid_slave_pos": "@@global.gtid_slave_pos",
 }
+_SETTINGS = {
+    "hostname": "@@global.hostname",
+    "report_host": "@@global.report_host",
+    "version": "@@global.version",
+    "version_comment": "@@global.version_comment",
+    "log_bin": "@@global.log_bin",
+    "binlog_row_image": "@@global.binlog_row_image",
+}
+_ORACLE_SETTINGS = {**_SETTINGS, "server_uuid": "@@global.server_uuid"}
 _MARIADB_EXECUTED = "CONCAT_WS(',', @@global.gtid_binlog_state, @@global.gtid_slave_pos)"
 _MARIADB_UNBOUND = (  # SUPER up to 10.10; 10.11 split the other from it
     "SELECT DISTINCT GRANTEE AS account, CURRENT_USER() AS ours FROM information_schema.USER_PRIVILEGES "
@@ -159,7 +196,8 @@ def _old(
         source_option="MASTER_",
         binary_log_status="SHOW MASTER STATUS",
         registered_replicas="SHOW SLAVE HOSTS",
-        variables={**(_MARIADB if mariadb else _ORACLE), **_OLD_UPDATES},
+        variables=_MARIADB if mariadb else _ORACLE,
+        settings={**(_SETTINGS if mariadb else _ORACLE_SETTINGS), **_OLD_UPDATES},
         oracle_gtid=not mariadb,
         super_read_only=not mariadb,
         proven=proven,
@@ -179,7 +217,8 @@ DIALECTS: tuple[Dialect, ...] = (
         source_option="SOURCE_",
         binary_log_status="SHOW BINARY LOG STATUS",
         registered_replicas="SHOW REPLICAS",
-        variables={**_ORACLE, **_NEW_UPDATES},
+        variables=_ORACLE,
+        settings={**_ORACLE_SETTINGS, **_NEW_UPDATES},
         oracle_gtid=True,
         super_read_only=True,
         proven=True,
@@ -194,10 +233,12 @@ DIALECTS: tuple[Dialect, ...] = (
         source_option="SOURCE_",
         binary_log_status="SHOW MASTER STATUS",
         registered_replicas="SHOW REPLICAS",
-        variables={**_ORACLE, **_OLD_UPDATES},
+        variables=_ORACLE,
+        settings={**_ORACLE_SETTINGS, **_OLD_UPDATES},
         oracle_gtid=True,
         super_read_only=True,
     ),
+    _old("MySQL 8.0", mariadb=False, since=_ROLES_OF_MEMBERS),
     _old("MySQL 5.7", mariadb=False, since=(5, 7)),
     _old("MariaDB 11.0", mariadb=True, since=(11,), replica="REPLICA"),
     _old("MariaDB 10.11", mariadb=True, since=(10, 11), replica="REPLICA", proven=True),
@@ -222,6 +263,11 @@ def modern_columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _modern(name: str) -> str:
-    for old, new in (("Master_", "Source_"), ("_Master", "_Source"), ("Slave_", "Replica_")):
+    for old, new in (
+        ("Master_", "Source_"),
+        ("_Master", "_Source"),
+        ("Slave_", "Replica_"),
+        ("Get_master_", "Get_Source_"),
+    ):
         name = name.replace(old, new)
     return name

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
+from services.mysql.channel_facts import apply_ciphersuites, apply_replica_status
 from services.mysql.connection import Connection, Login, Row
 from services.mysql.dialect import Dialect, dialect_for
 from services.mysql.errors import StatementError
-from services.mysql.facts import apply_replica_status, apply_semi_sync, apply_variables, found_replicas
-from services.mysql.privileges import SHOW_GRANTS, lacking
+from services.mysql.facts import apply_group, apply_semi_sync, apply_settings, apply_variables
+from services.mysql.found import found_replicas
+from services.mysql.privileges import lacking
+from services.mysql.questions import Question, Topic, questions
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
 
-__all__ = ["HELLO", "SEMI_SYNC_VARIABLES", "PartialPollError", "PolledServer", "poll_statements"]
+__all__ = ["HELLO", "DiscoveryPolicy", "PartialPollError", "PolledServer", "instance_of", "poll_statements"]
 
 HELLO = "SELECT @@global.version AS version, @@global.performance_schema AS performance_schema"
 """Asked first on a connection: it decides which statements follow."""
 
+RARE_SECONDS = 60.0
 _DUMP = "Binlog Dump"
-SEMI_SYNC_VARIABLES = r"SHOW GLOBAL VARIABLES LIKE 'rpl\_semi\_sync\_%'"
-_STATUS = r"SHOW GLOBAL STATUS WHERE Variable_name = 'Uptime' OR Variable_name LIKE 'Rpl\_semi\_sync\_%'"
+_MOVING = (Topic.VARIABLES, Topic.CHANNELS, Topic.LOG)
+Answers = Mapping[Topic, list[Row]]
 
 
 class PartialPollError(Exception):
-    """The server answered, and refused some statements of the poll.
+    """The server answered, and refused statements without which a poll is none.
 
     ``basics_read`` tells whether its variables were among what it answered.
     """
@@ -34,32 +40,48 @@ class PartialPollError(Exception):
         self.basics_read = basics_read
 
 
+def _nobody(_user: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveryPolicy:
+    """What the configuration says of how a server's replicas are found. Travels between processes."""
+
+    registered_first: bool = False
+    ignores_user: Callable[[str], bool] = _nobody
+    has_credentials: bool = False
+    """A query of the configuration gives replication credentials."""
+
+
+_DEFAULT = DiscoveryPolicy()
+
+
 def poll_statements(dialect: Dialect, *, performance_schema: bool) -> tuple[str, ...]:
-    """The statements of a poll, in the order in which ``PolledServer`` reads their results."""
-    variables = ", ".join(f"{expression} AS {name}" for name, expression in dialect.variables.items())
-    return (
-        f"SELECT {variables}",
-        dialect.replica_status,
-        dialect.binary_log_status,
-        SEMI_SYNC_VARIABLES,
-        _STATUS,
-        dialect.registered_replicas,
-        dialect.dump_threads(performance_schema=performance_schema),
-        SHOW_GRANTS,
-    )
+    """All statements that a poll may consist of."""
+    return tuple(each.statement for each in questions(dialect, performance_schema=performance_schema))
 
 
 class PolledServer:
     """A kept connection to one server, with the statements that fit its version."""
 
-    def __init__(self, connection: Connection, dialect: Dialect, statements: tuple[str, ...]) -> None:
+    def __init__(
+        self, connection: Connection, dialect: Dialect, asked: tuple[Question, ...], policy: DiscoveryPolicy
+    ) -> None:
         self.connection = connection
         self.dialect = dialect
-        self._statements = statements
-        self._batch = "; ".join(statements)
+        self.complaint = ""
+        """What the last poll was refused beside what is vital."""
+        self._policy = policy
+        self._asked = asked
+        self._answers: dict[Topic, list[Row]] = {}
+        self._refusals: dict[Topic, str] = {}  # not asked again before the rest is
+        self._all_at = float("-inf")
 
     @classmethod
-    async def connect(cls, key: InstanceKey, login: Login, *, timeout: float) -> PolledServer:
+    async def connect(
+        cls, key: InstanceKey, login: Login, *, timeout: float, policy: DiscoveryPolicy = _DEFAULT
+    ) -> PolledServer:
         """Log in and learn version and flavour. ``timeout`` in seconds, for each of the two.
 
         Raises ConnectError, StatementError or LostError.
@@ -70,63 +92,97 @@ class PolledServer:
         except BaseException:
             connection.abort()
             raise
-        return cls.on(connection, rows[0][0])
+        return cls.on(connection, rows[0][0], policy)
 
     @classmethod
-    def on(cls, connection: Connection, hello: Row) -> PolledServer:
+    def on(cls, connection: Connection, hello: Row, policy: DiscoveryPolicy = _DEFAULT) -> PolledServer:
         """Over a connection that is open already; ``hello`` is the row that ``HELLO`` gave."""
         dialect = dialect_for(str(hello["version"]))
-        statements = poll_statements(dialect, performance_schema=str(hello["performance_schema"]) == "1")
-        return cls(connection, dialect, statements)
+        asked = questions(dialect, performance_schema=str(hello["performance_schema"]) == "1")
+        return cls(connection, dialect, asked, policy)
 
     async def poll(self, *, timeout: float) -> Instance:
-        """Ask everything at once. Raises PartialPollError, LostError or ConnectError."""
+        """Ask everything at once, what changes rarely once a minute.
+
+        Raises PartialPollError, LostError or ConnectError.
+        """
+        began = time.monotonic()
+        everything = began - self._all_at >= RARE_SECONDS
+        due = [
+            each for each in self._asked if everything or not (each.is_rare or each.topic in self._refusals)
+        ]
         try:
-            results = await self.connection.query(self._batch, timeout=timeout)
+            results = await self.connection.query("; ".join(each.statement for each in due), timeout=timeout)
         except StatementError:
-            results = await self._one_by_one(timeout)
-        return self._instance(results)
+            await self._one_by_one(due, timeout)
+        else:
+            self._answers.update(zip((each.topic for each in due), results, strict=True))
+            for each in due:
+                self._refusals.pop(each.topic, None)
+        if everything:
+            self._all_at = began
+        self.complaint = "; ".join(filter(None, self._refusals.values()))
+        return instance_of(self.connection.key, self._answers, self._policy)
 
     async def poll_replica(self, known: Instance, *, timeout: float) -> Instance:
-        """``known`` with what moves read afresh: its variables, its channel and where its binary log ends.
+        """``known`` with what moves read afresh: its variables, its channels and where its binary log ends.
 
         Raises StatementError too.
         """
-        results = await self.connection.query("; ".join(self._statements[:3]), timeout=timeout)
-        instance = apply_replica_status(apply_variables(known, results[0][0]), results[1])
-        return _with_log(instance, results[2])
+        asked = {each.topic: each.statement for each in self._asked}
+        results = await self.connection.query("; ".join(asked[each] for each in _MOVING), timeout=timeout)
+        variables, channels, log = results
+        instance = apply_replica_status(apply_variables(known, variables[0]), channels)
+        return _with_log(instance, log)
 
-    async def _one_by_one(self, timeout: float) -> list[list[Row]]:
-        """Find out which statement of the batch was refused."""
+    async def _one_by_one(self, due: list[Question], timeout: float) -> None:
+        """Find out which statements of the batch are refused. Raises PartialPollError if a vital one is."""
         errors: list[StatementError] = []
-        results: list[list[Row]] = []
         basics_read = False
-        for number, statement in enumerate(self._statements):
+        for each in due:
             try:
-                results += await self.connection.query(statement, timeout=timeout)
-                basics_read = basics_read or number == 0
+                (self._answers[each.topic],) = await self.connection.query(each.statement, timeout=timeout)
+                basics_read = basics_read or each.topic is Topic.VARIABLES
+                self._refusals.pop(each.topic, None)
             except StatementError as error:
-                if statement == SHOW_GRANTS:  # a server without grant tables: then nothing is known of them
-                    results.append([])
-                    continue
-                text = f"{statement.split(' FROM ')[0][:60]}: {error.text}"
-                errors.append(StatementError(error.key, text, error.errno))
+                text = f"{each.statement.split(' FROM ')[0][:60]}: {error.text}"
+                refusal = StatementError(error.key, text, error.errno)
+                if each.is_vital:
+                    errors.append(refusal)
+                else:
+                    self._answers.setdefault(each.topic, [])
+                    self._refusals[each.topic] = "" if each.is_quiet else refusal.reason
         if errors:
             raise PartialPollError(errors, basics_read=basics_read)
-        return results
 
-    def _instance(self, results: list[list[Row]]) -> Instance:
-        variables, channel, log, semi_variables, status, registered, dumps, grants = results
-        instance = apply_variables(Instance(key=self.connection.key), variables[0])
-        instance = apply_replica_status(instance, channel)
-        instance = apply_semi_sync(instance, semi_variables, status)
-        instance = _with_log(instance, log)
-        dumps = [row for row in dumps if str(row.get("Command", _DUMP)).startswith(_DUMP)]
-        return replace(
-            instance,
-            replicas=found_replicas(registered, dumps, instance.key.port),
-            lacking_privileges=lacking(instance.version, grants),
-        )
+
+def instance_of(key: InstanceKey, answers: Answers, policy: DiscoveryPolicy = _DEFAULT) -> Instance:
+    """What the answers to a poll's questions tell. Pure. Those that are vital must be there."""
+
+    def rows(topic: Topic) -> list[Row]:
+        return answers.get(topic, [])
+
+    instance = apply_settings(Instance(key=key), answers[Topic.SETTINGS][0])
+    instance = apply_variables(instance, answers[Topic.VARIABLES][0])
+    instance = apply_replica_status(instance, answers[Topic.CHANNELS])
+    instance = apply_ciphersuites(instance, rows(Topic.SOURCES))
+    instance = apply_semi_sync(instance, rows(Topic.PLUGINS), rows(Topic.STATUS))
+    instance = apply_group(instance, rows(Topic.PLUGINS), rows(Topic.GROUP))
+    instance = _with_log(instance, answers[Topic.LOG])
+    dumps = [row for row in rows(Topic.DUMPS) if str(row.get("Command", _DUMP)).startswith(_DUMP)]
+    kept = any(int(row["has_account"] or 0) for row in rows(Topic.SOURCES))
+    return replace(
+        instance,
+        replicas=found_replicas(
+            rows(Topic.REGISTERED),
+            dumps,
+            key.port,
+            registered_first=policy.registered_first,
+            ignores_user=policy.ignores_user,
+        ),
+        replication_credentials_available=policy.has_credentials or kept,
+        lacking_privileges=lacking(instance.version, rows(Topic.GRANTS)),
+    )
 
 
 def _with_log(instance: Instance, log: list[Row]) -> Instance:

@@ -22,9 +22,11 @@ import structlog
 from services.mysql.classification import Classifier, ClassifyingQueries
 from services.mysql.connection import Connection, Login, speaks_http
 from services.mysql.errors import ConnectError, LostError, StatementError
-from services.mysql.poll import PartialPollError, PolledServer
+from services.mysql.names import OwnName
+from services.mysql.poll import DiscoveryPolicy, PartialPollError, PolledServer
 from services.topology.instance import CheckOutcome, Instance, Observation, ThreadState
 from services.topology.keys import InstanceKey
+from services.topology.names import NamePolicy
 
 __all__ = ["WatchPolicy", "Watcher"]
 
@@ -58,6 +60,8 @@ class WatchPolicy:
     dead_factor: float = 1.0
     dead_max: float = 300.0
     queries: ClassifyingQueries = field(default_factory=ClassifyingQueries)
+    discovery: DiscoveryPolicy = field(default_factory=DiscoveryPolicy)
+    names: NamePolicy = field(default_factory=NamePolicy)
 
 
 class Watcher:
@@ -79,6 +83,7 @@ class Watcher:
         self._failures = 0
         self._redial = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._own_name = OwnName(key, login, policy.names, timeout=policy.connect_timeout)
         self._classifier = Classifier(
             key, login, policy.queries, pause=policy.poll, timeout=policy.read_timeout, news=self.look
         )
@@ -241,13 +246,17 @@ class Watcher:
             return self._failed(CheckOutcome.FAILED, str(error), began, partial=error.basics_read)
         elapsed = time.monotonic() - began
         self._classifier.answers()
+        own_key = None if self._burst else await self._own_name.of(instance)  # a server in doubt is not asked
         return Observation(
             key=self.key,
             outcome=CheckOutcome.OK,
+            error=self._server.complaint if self._server is not None else "",
             partial_success=True,
-            age_seconds=elapsed,
+            age_seconds=time.monotonic() - began,
             latency_seconds=elapsed,
             instance=self._classifier.applied(instance),
+            told=self._classifier.told,
+            own_key=own_key,
         )
 
     def _failed(
@@ -279,7 +288,10 @@ class Watcher:
             # A server known to speak is given the heartbeat to do so again: it is being judged.
             patience = policy.heartbeat if self._ever_spoke and self._burst else policy.connect_timeout
             self._server = await PolledServer.connect(
-                self.key, self._login, timeout=min(patience, policy.connect_timeout)
+                self.key,
+                self._login,
+                timeout=min(patience, policy.connect_timeout),
+                policy=policy.discovery,
             )
         if light and self._last is not None:
             work = self._server.poll_replica(self._last, timeout=policy.read_timeout)

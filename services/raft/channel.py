@@ -16,6 +16,7 @@ import asyncio
 import hashlib
 import hmac
 import os
+import ssl
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,11 @@ class Channel:
             if length > bytes_max:
                 raise PeerError(f"a frame of {length} bytes, at most {bytes_max} are allowed")
             data = await self.reader.readexactly(length)
+        except ssl.SSLError as error:
+            raise PeerError(
+                f"it ended TLS ({error.reason or error}): it accepts no certificate that is not signed by "
+                "the authority in its RaftSSLCAFile"
+            ) from error
         except (asyncio.IncompleteReadError, OSError) as error:
             raise PeerError("the connection ended") from error
         return data if self._receiving is None else self._receiving.open(data)

@@ -1,8 +1,9 @@
 """What is done with what was agreed on: the state machine, entry by entry, in order, once.
 
-A command that cannot be applied is recorded and passed over: it is the same on every member. A machine that
-cannot work *here and now* (its store's disk is full) is another thing: the entry is tried again until it
-works, and until then this member is in *trouble*, which it says and for which it does not lead.
+A command that makes no sense, of which the machine says so by a ValueError, is recorded and passed over: it
+is the same on every member. A machine that cannot work *here and now* (its store's disk is full, memory is
+short, it has a defect) is another thing: the entry is tried again until it works, and until then this member
+is in *trouble*, which it says and for which it does not lead.
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ class StateMachine(Protocol):
         """
 
     async def apply(self, index: int, command: bytes) -> object:
-        """The result is the proposer's. So is what it raises, which is recorded and never retried."""
+        """The result is the proposer's. So is a ValueError, which is recorded and never retried.
+
+        After any other error it is called again with the same, until it returns: nothing is passed over on
+        this member only.
+        """
 
     async def check(self) -> None:
         """Whether something could be applied now; asked when nothing has been for a while."""
@@ -219,7 +224,7 @@ class Applier:
         if entry.command is not None:
             try:
                 result = await self._apply_patiently(entry.index, entry.command)
-            except Exception as error:
+            except ValueError as error:
                 self.failed += 1
                 self.errors.append(f"entry {entry.index}: {error!r}")
                 _log.exception("a command that was agreed on cannot be applied", index=entry.index)
@@ -238,13 +243,18 @@ class Applier:
                 result = await self._timed(lambda: self._machine.apply(index, command))
             except MachineUnavailableError as error:
                 self._hinder(str(error))
-                await asyncio.sleep(_AGAIN_SECONDS)
-            except Exception:
+            except ValueError:
                 self._hinder("")
                 raise
+            except Exception as error:
+                why = f"entry {index} cannot be applied here, and none after it: {error!r}"
+                if self._hindrance != why:
+                    _log.exception("an entry cannot be applied here", index=index)
+                self._hinder(why)
             else:
                 self._hinder("")
                 return result
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     def _restored(self, index: int) -> None:
         for known in [known for known in self._waiting if known <= index]:

@@ -29,6 +29,7 @@ from services.consensus.messages import Message
 from services.consensus.state import ConsensusError, Leadership, Ready, Role
 from services.consensus.state import NotLeadingError as CoreNotLeadingError
 from services.election.clock import boottime
+from services.raft.asking import Answer, nobody_answers
 from services.raft.config import RaftConfig
 from services.raft.errors import BusyError, NotLeadingError, OutcomeUnknownError, RaftError, StorageError
 from services.raft.machine import Applier, StateMachine
@@ -88,8 +89,10 @@ class RaftNode:
         *,
         clock: Callable[[], float] = boottime,
         changed: Callable[[], None] = lambda: None,
+        answer: Answer = nobody_answers,
     ) -> None:
-        """``changed`` is called when another leads, in another term, or this one may act, or not any more."""
+        """``changed`` is called when another leads, in another term, or this one may act, or not any more.
+        ``answer`` says what another member's question (``ask``) is answered with."""
         self.config = config
         self._clock = clock
         self._changed = changed
@@ -103,7 +106,7 @@ class RaftNode:
         self._applier = Applier(
             machine, snapshot_every=config.snapshot_every, keep=config.keep_entries, wake=self._wake.set
         )
-        self._peers = Peers(config, self._receive)
+        self._peers = Peers(config, self._receive, answer)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -168,6 +171,10 @@ class RaftNode:
             )
             for name, peer in self._peers.members.items()
         )
+
+    async def ask(self, question: bytes, *, seconds: float, heard: Callable[[str, bytes], bool]) -> None:
+        """Ask all other members something, beside the log. See `Asking.ask`."""
+        await self._peers.asking.ask(self._peers.members, question, seconds=seconds, heard=heard)
 
     # Changed
 

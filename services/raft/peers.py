@@ -22,6 +22,7 @@ import structlog
 
 from services.config.raft_rules import is_loopback
 from services.consensus.messages import Install, Message
+from services.raft.asking import ANSWER, QUESTION, Answer, Asking, nobody_answers
 from services.raft.channel import FRAME_BYTES_MAX, Channel, accept, greet
 from services.raft.config import RaftConfig, TlsFiles
 from services.raft.errors import PeerError, RaftConfigurationError
@@ -64,11 +65,18 @@ class Peer:
         if isinstance(message, Install):
             self._send_in_parts(message)
             return
+        self.send_frame(b"\0" + encode(message))
+
+    def send_frame(self, frame: bytes) -> bool:
+        """Whether it is connected; then it is on its way, or lost with the connection."""
+        if not self.connected:
+            return False
         if len(self._queue) >= _QUEUE_MAX:
             self._queue.popleft()
             self.dropped += 1
-        self._queue.append(b"\0" + encode(message))
+        self._queue.append(frame)
         self._arrived.set()
+        return True
 
     def _send_in_parts(self, message: Install) -> None:
         if self._parts:
@@ -103,7 +111,10 @@ class Peer:
         if not self._config.is_protected and not is_loopback(number):
             raise PeerError(f"{number} is not of this host, and there are neither TLS files nor a secret")
         dialling = asyncio.open_connection(number, port, ssl=self._context, limit=2 * FRAME_BYTES_MAX)
-        channel = Channel(*await asyncio.wait_for(dialling, _DIAL_SECONDS))
+        try:
+            channel = Channel(*await asyncio.wait_for(dialling, _DIAL_SECONDS))
+        except ssl.SSLError as error:
+            raise self._without_tls(error) from error
         try:
             _tune(channel)
             await asyncio.wait_for(greet(channel, self._config, self.member), _HANDSHAKE_SECONDS)
@@ -111,6 +122,15 @@ class Peer:
             channel.abort()
             raise
         return channel
+
+    def _without_tls(self, error: ssl.SSLError) -> PeerError:
+        assert self._config.tls is not None
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return PeerError(
+                f"its certificate is not accepted ({error.verify_message}): it must be signed by the "
+                f"authority in {self._config.tls.authority}, which must be the same on all members"
+            )
+        return PeerError(f"no TLS with it ({error.reason or error}): all members must use the RaftSSL files")
 
     async def _use(self, channel: Channel) -> None:
         self._queue.clear()
@@ -154,13 +174,15 @@ class _Parts:
 
 
 class Peers:
-    """All connections of one member. ``receive`` is called in the event loop for each message that comes."""
+    """All connections of one member. ``receive`` is called in the event loop for each message that comes;
+    ``answer`` says what a question of another member is answered with."""
 
-    def __init__(self, config: RaftConfig, receive: Receive) -> None:
+    def __init__(self, config: RaftConfig, receive: Receive, answer: Answer = nobody_answers) -> None:
         self._config = config
         self._receive = receive
         self._server_context, client_context = _contexts(config.tls)
         self.members = {member: Peer(config, member, client_context) for member in config.peers}
+        self.asking = Asking(lambda member, frame: self.members[member].send_frame(frame), answer)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._heard: dict[str, Channel] = {}
@@ -185,6 +207,7 @@ class Peers:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.asking.stop()
 
     def is_heard(self, member: str) -> bool:
         """Whether it is connected to this one, so that it can be heard."""
@@ -238,6 +261,9 @@ class Peers:
                 if whole is None:
                     continue
                 data = whole
+            elif kind in (QUESTION, ANSWER):
+                self.asking.received(channel.member, kind, data)
+                continue
             elif kind != b"\0":
                 raise PeerError(f"a frame of the unknown kind {kind!r}")
             self._receive(channel.member, decode(data))

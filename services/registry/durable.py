@@ -13,16 +13,18 @@ import structlog
 from services.measuring.samples import Measured
 from services.registry.facts import facts_from_json, facts_to_json, lasting_facts
 from services.registry.lost import settle
+from services.registry.registered import Registered
 from services.registry.registry import Registry
 from services.store.clusters import ClusterRecord
 from services.store.errors import StoreError
 from services.store.instances import KnownInstance
 from services.store.store import Store
-from services.store.times import seconds_until, utc_now
+from services.store.times import utc_now
 from services.store.write_behind import WriteBehind
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
-from services.topology.records import AuditEntry, CandidateRule, DeposedMaster, Downtime
+from services.topology.records import AuditEntry, DeposedMaster
+from services.topology.registrations import Downtime
 from services.topology.succession import follows_another, has_rejoined
 from services.topology.tree import ClusterIdentity, Topology, roots_without_identity
 
@@ -61,8 +63,7 @@ class Durable:
         self._identifying = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._read_error = ""
-        self._rules: tuple[CandidateRule, ...] = ()
-        self._downtimes: tuple[Downtime, ...] = ()
+        self._registered = Registered()
         self._in_store: frozenset[InstanceKey] = frozenset()
         self._kept: dict[InstanceKey, tuple[Instance | None, float]] = {}
 
@@ -86,7 +87,7 @@ class Durable:
                 known.append(facts_from_json(stored.facts))
             except (ValueError, TypeError, KeyError):
                 known.append(Instance(key=stored.key))
-        self._registry.restore(known)
+        self._registry.restore(known, time.monotonic())
         await self.synchronise()
         self._take_over_promotions(self._deposed)
         self._behind.start()
@@ -116,10 +117,9 @@ class Durable:
             promotions = self._promotions
             records = await self._store.clusters.load()
             deposed = await self._store.clusters.deposed_masters()
-        rules = await self._store.registrations.candidates(utc_now())
-        downtimes = await self._store.registrations.downtimes(utc_now())
+        registered = await Registered.read(self._store.registrations, utc_now())
         if self.acts:
-            downtimes = await self._settle_lost(downtimes)
+            registered = replace(registered, downtimes=await self._settle_lost(registered.downtimes))
         recoveries_enabled = await self._store.registrations.recoveries_enabled()
         follows = self._in_raft or not self.acts
         others_changed = follows and self._follow(await self._store.instances.load_all())
@@ -131,7 +131,7 @@ class Durable:
             if not self.acts:
                 self._take_over_promotions([one for one in deposed if one.key not in before])
             self._publish_identities()
-        self._rules, self._downtimes = rules, downtimes
+        self._registered = registered
         self.expire(utc_now())
         return others_changed
 
@@ -139,18 +139,17 @@ class Durable:
         """Lift or renew what recoveries began; those that last."""
         settled = settle(downtimes, self._registry.topology(time.monotonic()), utc_now())
         for downtime in settled.lifted:
-            if await self._store.registrations.end_downtime(downtime.key):
-                self._event("downtime", f"{downtime.key} is in its place again: not lost", downtime.key, "")
+            said = f"{downtime.key} is in its place again: not lost"
+            entry = AuditEntry(at=utc_now(), type="end-downtime", instance=downtime.key, message=said)
+            if await self._store.registrations.end_downtime(downtime.key, entry):
+                self._event("downtime", said, downtime.key, "")
         for downtime in settled.renewed:
             await self._store.registrations.begin_downtime(downtime)
         return tuple(downtime for downtime in downtimes if downtime not in settled.lifted)
 
     def expire(self, now: str) -> None:
         """Registrations count until their end, without the store being asked again."""
-        registered = {rule.key: rule.promotion_rule for rule in self._rules if rule.expires_at > now}
-        down = {downtime.key: downtime for downtime in self._downtimes if downtime.ends_at > now}
-        for key, instance in list(self._registry.instances.items()):
-            self._apply(instance, registered.get(key, "neutral"), down.get(key))
+        self._registered.apply(self._registry, now)
 
     def _follow(self, stored: Iterable[KnownInstance]) -> bool:
         """Others act, or did: what they found is watched here too, what they forgot is forgotten."""
@@ -158,23 +157,10 @@ class Durable:
         found = keys - self._registry.instances.keys()
         gone = (self._in_store - keys) & self._registry.instances.keys()
         self._in_store = keys
-        self._registry.restore([Instance(key=key) for key in sorted(found)])
+        self._registry.restore([Instance(key=key) for key in sorted(found)], time.monotonic())
         if gone:
             self._registry.forget(gone, time.monotonic())
         return bool(found or gone)
-
-    def _apply(self, instance: Instance, rule: str, downtime: Downtime | None) -> None:
-        wanted = {
-            "promotion_rule": rule,
-            "is_candidate": rule in ("must", "prefer"),
-            "is_downtimed": downtime is not None,
-            "downtime_reason": downtime.reason if downtime else "",
-            "downtime_owner": downtime.owner if downtime else "",
-            "downtime_end_timestamp": downtime.ends_at if downtime else "",
-            "elapsed_downtime_ns": int(-seconds_until(downtime.begins_at) * 1e9) if downtime else 0,
-        }
-        if any(getattr(instance, name) != value for name, value in wanted.items()):
-            self._registry.register(instance.key, **wanted)
 
     def note(self, instances: Iterable[Instance]) -> None:
         """These were read: keep them, without anybody waiting for it."""
@@ -298,6 +284,24 @@ class Durable:
             )
             self._deposed = (*self._deposed, deposed)
         self._registry.promoted(successor, failed)
+        self._publish_identities()
+
+    async def renamed(self, before: InstanceKey, key: InstanceKey) -> None:
+        """A server is known under its own name from now on. Who does not act follows."""
+        if not self.acts:
+            return
+        now = utc_now()
+        try:
+            for record in list(self._clusters.values()):
+                if record.master_key == before and await self._store.clusters.follow(
+                    record.id, expected=before, master=key, at=now
+                ):
+                    self._clusters[record.id] = replace(record, master_key=key, promoted_at=now)
+            await self.forget([before])
+            said = f"{before} is {key}: it calls itself so"
+            await self._store.audit.add(AuditEntry(at=now, type="resolve", instance=key, message=said))
+        except StoreError as error:
+            _log.warning("a server's name was not kept", instance=str(key), reason=str(error))
         self._publish_identities()
 
     def _publish_identities(self) -> None:

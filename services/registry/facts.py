@@ -6,11 +6,11 @@ Unknown and missing fields are no error: versions of the program differ.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
-from services.topology.coordinates import BinlogCoordinates
+from services.topology.channel import Channel
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import InstanceKey
 
@@ -31,13 +31,14 @@ _ENUMS: dict[str, type[Enum]] = {
     "last_check_outcome": CheckOutcome,
 }
 _DEFAULTS = Instance(key=InstanceKey("", 0))
+_A_CHANNEL = Channel()
 
 
 _MOVING: dict[str, Any] = {
     name: getattr(_DEFAULTS, name)
     for name in (
         *_NOT_KEPT, "uptime_seconds", "self_coordinates", "executed_gtid_set", "gtid_purged",
-        "retrieved_gtid_set", "read_coordinates", "exec_coordinates", "relaylog_coordinates",
+        "channels", "retrieved_gtid_set", "read_coordinates", "exec_coordinates", "relaylog_coordinates",
         "seconds_behind_master", "replication_lag_seconds", "semi_sync_master_no_tx",
         "gtid_binlog_state", "gtid_slave_pos", "gtid_io_pos",
         "last_discovery_latency_ns", "last_seen_timestamp",
@@ -60,18 +61,27 @@ def facts_from_json(text: str) -> Instance:
     values = json.loads(text)
     if not isinstance(values, dict) or "key" not in values:
         raise ValueError("not an instance")
-    known = {field.name for field in fields(Instance)} - _NOT_KEPT
-    return Instance(**{name: _value(name, value) for name, value in values.items() if name in known})
+    kept: Instance = _like(
+        _DEFAULTS, {name: value for name, value in values.items() if name not in _NOT_KEPT}
+    )
+    return kept
 
 
-def _value(name: str, value: Any) -> Any:
-    default = getattr(_DEFAULTS, name)
+def _like(model: Any, values: dict[str, Any]) -> Any:
+    """A value of the model's class; names that it does not know are left out."""
+    known = {field.name for field in fields(model)}
+    return type(model)(
+        **{name: _value(name, getattr(model, name), value) for name, value in values.items() if name in known}
+    )
+
+
+def _value(name: str, default: Any, value: Any) -> Any:
     if name in _ENUMS:
         return _ENUMS[name](value)
-    if isinstance(default, InstanceKey):
-        return InstanceKey(**value)
-    if isinstance(default, BinlogCoordinates):
-        return BinlogCoordinates(**value)
+    if name == "channels":
+        return tuple(_like(_A_CHANNEL, item) for item in value)
+    if is_dataclass(default):
+        return _like(default, value)
     if isinstance(default, tuple):
         return tuple(InstanceKey(**item) for item in value)
     return value

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from services.store.times import shifted
 from services.topology.instance import Instance
-from services.topology.records import Downtime
+from services.topology.registrations import Downtime
 from services.topology.tree import LOST_IN_RECOVERY, Topology
 
 __all__ = ["LOST_SECONDS", "LostDowntimes", "settle"]

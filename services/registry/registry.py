@@ -9,21 +9,31 @@ from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
 from services.topology.instance import Instance, Observation, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.merging import as_promoted, merge
+from services.topology.names import NamePolicy, NameTable
 from services.topology.places import PlacePatterns, placed
 from services.topology.tree import Cluster, ClusterIdentity, Topology, TreePolicy, derive
 
 __all__ = ["Changes", "Registry", "RegistryPolicy"]
 
 HostFilter = Callable[[InstanceKey], bool]
+UserFilter = Callable[[str], bool]
 
 
 def _no_host(_key: InstanceKey) -> bool:
     return False
 
 
+def _no_user(_user: str) -> bool:
+    return False
+
+
 _FIRST_CHECK_SECONDS = 15.0
 _WITNESS_SECONDS = 30.0
 """So long a failed witness speaks against its master, unless that answers meanwhile."""
+_DISPUTE_SECONDS = 180.0
+"""So long a dispute stands that the Leader does not renew, unless the master answers meanwhile."""
+_IGNORED_SECONDS = 60.0
+"""Who replicates as a user that is ignored is looked at again after so long, if it is met then."""
 _FORGOTTEN_POLLS = 3  # a forgotten server is not found again for so many poll intervals (discovery.md 8)
 
 
@@ -38,6 +48,10 @@ class RegistryPolicy:
     ignores_host: HostFilter = _no_host
     ignores_replica: HostFilter = _no_host
     ignores_master: HostFilter = _no_host
+    names: NamePolicy = field(default_factory=NamePolicy)
+    ignores_user: UserFilter = _no_user
+    """Of who replicates as such a user nothing is kept."""
+    logs_ignored_users: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +60,10 @@ class Changes:
 
     found: frozenset[InstanceKey] = frozenset()
     """Servers that were not known before."""
+    renamed: tuple[tuple[InstanceKey, InstanceKey], ...] = ()
+    """Servers that are known under their own names from now on: as they were found, and their own."""
+    dropped: frozenset[InstanceKey] = frozenset()
+    """Servers that are not watched any more: they replicate as a user that is ignored."""
     look_at: frozenset[InstanceKey] = frozenset()
     """Servers that should be looked at now, because something near them has just changed for the worse."""
     significant: bool = False
@@ -64,8 +82,12 @@ class Registry:
         self._instances: dict[InstanceKey, Instance] = {}
         self._identities: dict[str, ClusterIdentity] = {}
         self._forgotten: dict[InstanceKey, float] = {}
+        self._known_since: dict[InstanceKey, float] = {}
+        self._unsettled: dict[InstanceKey, bool] = {}
+        self._names = NameTable(policy.names)
         self._awaited_since: dict[InstanceKey, float] = {}
         self._failed_witnesses: dict[InstanceKey, float] = {}
+        self._disputed: dict[InstanceKey, tuple[float, tuple[str, ...]]] = {}
         self._topology: Topology | None = None
 
     @property
@@ -74,6 +96,9 @@ class Registry:
 
     @policy.setter
     def policy(self, policy: RegistryPolicy) -> None:
+        if policy.names != self._policy.names:
+            self._names.policy = policy.names
+            self.reset_names()
         self._policy = policy
         for instance in list(self._instances.values()):
             self._set(instance)
@@ -93,10 +118,22 @@ class Registry:
             )
         return self._topology
 
-    def analysis(self, now: float) -> tuple[ReplicationAnalysis, ...]:
-        """What is wrong, judged on the clusters as of ``now``."""
+    def analysis(self, now: float, *, unix_now: float | None = None) -> tuple[ReplicationAnalysis, ...]:
+        """What is wrong, judged on the clusters as of ``now``; with ``unix_now``, how long downtimes last."""
         failed = frozenset(key for key in self._failed_witnesses if self.is_witnessed(key, now))
-        return analyze(self.topology(now), self.policy.analysis, now, failed_witnesses=failed)
+        disputed = {key: facts for key, (at, facts) in self._disputed.items() if self._is_fresh(key, at, now)}
+        return analyze(
+            self.topology(now),
+            self.policy.analysis,
+            now,
+            failed_witnesses=failed,
+            disputed=disputed,
+            unix_now=unix_now,
+        )
+
+    def _is_fresh(self, key: InstanceKey, at: float, now: float) -> bool:
+        known = self._instances.get(key)
+        return known is not None and known.seen_at < at > now - _DISPUTE_SECONDS
 
     def is_witnessed(self, key: InstanceKey, now: float) -> bool:
         """Whether a witness found this server dead, not long ago, and it has not answered since."""
@@ -133,19 +170,29 @@ class Registry:
 
         One that is named ``explicit``-ly, a seed or a request, is taken whatever was forgotten.
         """
+        if not self._names.is_settled(key):
+            self._unsettled[key] = explicit or self._unsettled.get(key, False)
+            return False
+        given, key = key, self._names.resolve(key)
         if key in self._instances or not key.names_a_server:
             return False
-        if self.policy.ignores_host(key):
+        if self.policy.ignores_host(key) or self.policy.ignores_host(given):
             return False
         if not explicit and self._forgotten.get(key, 0.0) > now:
             return False
         self._forgotten.pop(key, None)
+        self._known_since[key] = now
         self._set(Instance(key=key))
         return True
 
-    def restore(self, instances: Iterable[Instance]) -> None:
+    def restore(self, instances: Iterable[Instance], now: float = 0.0) -> None:
+        instances = list(instances)
+        for instance in instances:
+            for endpoint in instance.also_known_as:
+                self._names.learn(endpoint, instance.key, now)
         for instance in instances:
             if instance.key not in self._instances:
+                self._known_since[instance.key] = now
                 self._set(instance)
         self._topology = None
 
@@ -154,8 +201,21 @@ class Registry:
         self._forgotten = {key: end for key, end in self._forgotten.items() if end > now}
         for key in keys:
             self._instances.pop(key, None)
+            self._known_since.pop(key, None)
             self._forgotten[key] = until
         self._topology = None
+
+    def long_unseen(self, now: float, utc_limit: str, seconds: float) -> tuple[InstanceKey, ...]:
+        """Servers last seen before ``utc_limit``, or never, and known here for ``seconds``."""
+        return tuple(
+            key
+            for key, instance in self._instances.items()
+            if (
+                instance.last_seen_timestamp < utc_limit
+                if instance.last_seen_timestamp
+                else now - self._known_since.get(key, now) > seconds
+            )
+        )
 
     def set_identities(self, identities: Iterable[ClusterIdentity]) -> None:
         self._identities = {identity.id: identity for identity in identities}
@@ -171,6 +231,16 @@ class Registry:
         """A replica of this server had its receiver restarted, and could not connect."""
         self._failed_witnesses[key] = at
 
+    def dispute(self, key: InstanceKey, facts: tuple[str, ...], at: float) -> None:
+        """The raft members do not agree that this server is dead; without ``facts`` they do, or need not."""
+        self._disputed.pop(key, None)
+        if facts:
+            self._disputed[key] = at, facts
+
+    def settle_disputes(self) -> None:
+        """This node does not act any more: they were the acting one's."""
+        self._disputed.clear()
+
     def register(self, key: InstanceKey, **registrations: object) -> None:
         """Set what people registered about a known server: fields of Instance."""
         known = self._instances.get(key)
@@ -180,13 +250,24 @@ class Registry:
     def observe(self, observations: Iterable[Observation], *, now: float, utc: str) -> Changes:
         """Merge reports. Those about servers that are not known (any more) are dropped."""
         found: set[InstanceKey] = set()
+        dropped: set[InstanceKey] = set()
+        renamed: list[tuple[InstanceKey, InstanceKey]] = []
         look_at: set[InstanceKey] = set()
         fresh: list[Instance] = []
         notes: list[tuple[InstanceKey, str]] = []
         significant = False
-        for seen in observations:
+        for given in observations:
+            seen = given
             known = self._instances.get(seen.key)
             if known is None:
+                continue
+            if seen.own_key is not None and not self._is_deposed(seen.key):
+                seen = self._renamed(seen, seen.own_key, now)
+                known = self._instances[seen.key]
+                renamed.append((given.key, seen.key))
+            if seen.instance is not None and self.policy.ignores_user(seen.instance.replication_user):
+                dropped.add(seen.key)
+                notes += self._ignored(seen.instance, now)
                 continue
             merged = merge(known, seen, now=now, utc=utc)
             self._set(merged)
@@ -201,21 +282,97 @@ class Registry:
                 found |= self._linked(merged, now)
         return Changes(
             found=frozenset(found),
+            dropped=frozenset(dropped),
+            renamed=tuple(renamed),
             look_at=frozenset(look_at),
-            significant=significant or bool(found),
+            significant=significant or bool(found) or bool(renamed),
             fresh=tuple(fresh),
             notes=tuple(notes),
         )
 
+    def _ignored(self, instance: Instance, now: float) -> list[tuple[InstanceKey, str]]:
+        self._instances.pop(instance.key, None)
+        self._forgotten[instance.key] = now + _IGNORED_SECONDS
+        self._topology = None
+        said = (
+            f"{instance.key}: replicates as {instance.replication_user}, which "
+            "DiscoveryIgnoreReplicationUsernameFilters leaves out: it is not watched"
+        )
+        return [(instance.key, said)] if self.policy.logs_ignored_users else []
+
+    # names
+
+    @property
+    def names(self) -> NameTable:
+        return self._names
+
+    def named(self, host: str, name: str | None, now: float) -> frozenset[InstanceKey]:
+        """A host name was looked up (`NameTable.found`). Returns servers that are known from now on."""
+        self._names.found(host, name, now)
+        waiting = {key: explicit for key, explicit in self._unsettled.items() if key.hostname == host}
+        for key in waiting:
+            del self._unsettled[key]
+        for instance in list(self._instances.values()):
+            self._set(instance)
+        new = [key for key, explicit in waiting.items() if self.add(key, now, explicit=explicit)]
+        return frozenset(map(self._names.resolve, new))
+
+    def learned(self, endpoint: InstanceKey, own: InstanceKey, now: float) -> None:
+        """Both lead to one server: whoever names the endpoint means that one."""
+        self._names.learn(endpoint, own, now)
+        for instance in list(self._instances.values()):
+            self._set(instance)
+
+    def reset_names(self) -> None:
+        self._names.reset()
+        for instance in list(self._instances.values()):
+            self._set(replace(instance, also_known_as=()) if instance.also_known_as else instance)
+
+    def _renamed(self, seen: Observation, own: InstanceKey, now: float) -> Observation:
+        """What was seen, as of the server under its own name; under the other it is not known any more."""
+        assert seen.instance is not None, "who says how it is called was read"
+        before = self._instances.pop(seen.key)
+        if own not in self._instances:
+            self._instances[own] = replace(before, key=own)
+            self._known_since[own] = self._known_since.pop(seen.key, now)
+        self.learned(seen.key, own, now)
+        return replace(seen, key=own, instance=replace(seen.instance, key=own), own_key=None)
+
+    def _is_deposed(self, key: InstanceKey) -> bool:
+        return any(key in identity.deposed for identity in self._identities.values())
+
+    def _with_known_names(self, instance: Instance) -> Instance:
+        resolve, names = self._names.resolve, self._names
+        changes: dict[str, object] = {}
+        for name in ("master_key", "replication_group_primary_key"):
+            key = getattr(instance, name)
+            if resolve(key) != key:
+                changes[name] = resolve(key)
+        for name in ("replicas", "replication_group_members"):
+            keys = getattr(instance, name)
+            resolved = tuple(sorted({resolve(key) for key in keys}))
+            if set(resolved) != set(keys):
+                changes[name] = resolved
+        if any(resolve(channel.master_key) != channel.master_key for channel in instance.channels):
+            changes["channels"] = tuple(
+                replace(channel, master_key=resolve(channel.master_key)) for channel in instance.channels
+            )
+        if not names.is_empty and instance.also_known_as != names.names_of(instance.key):
+            changes["also_known_as"] = names.names_of(instance.key)
+        return replace(instance, **changes) if changes else instance  # type: ignore[arg-type]
+
     def _set(self, instance: Instance) -> None:
+        if not self._names.is_empty:
+            instance = self._with_known_names(instance)
         self._instances[instance.key] = placed(instance, self._policy.places)
         self._topology = None
 
     def _linked(self, instance: Instance, now: float) -> set[InstanceKey]:
         """Take up the source and the replicas of a server; those that are new."""
-        linked = {key for key in instance.replicas if not self.policy.ignores_replica(key)}
-        if not self.policy.ignores_master(instance.master_key):
-            linked.add(instance.master_key)
+        below = (*instance.replicas, *instance.replication_group_members)
+        linked = {key for key in below if not self.policy.ignores_replica(key)}
+        sources = {instance.master_key, *(channel.master_key for channel in instance.channels)}
+        linked |= {key for key in sources if not self.policy.ignores_master(key)}
         return {key for key in linked if self.add(key, now)}
 
     def _neighbours(self, instance: Instance) -> set[InstanceKey]:

@@ -1,17 +1,19 @@
-"""The general audit, and the end of everything that is kept for a time only."""
+"""The general audit, and the end of what is kept of the past."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, insert
 
 from services.store.engine import Database
 from services.store.rows import is_server, key_columns, key_of, paged
-from services.store.schema import AUDIT_LOG, DOWNTIMES, FAILURE_DETECTIONS, PROMOTION_RULES, RECOVERIES
+from services.store.schema import AUDIT_LOG, FAILURE_DETECTIONS, RECOVERIES
 from services.store.times import shifted
 from services.topology.keys import InstanceKey
 from services.topology.records import AuditEntry
 
-__all__ = ["AuditStore"]
+__all__ = ["AuditStore", "note_in"]
 
 _DAY_SECONDS = 86_400
 
@@ -21,8 +23,7 @@ class AuditStore:
         self._database = database
 
     async def add(self, entry: AuditEntry) -> None:
-        row = {**key_columns(entry.instance), "at": entry.at, "type": entry.type, "message": entry.message}
-        await self._database.write(lambda connection: connection.execute(insert(AUDIT_LOG).values(row)))
+        await self._database.write(lambda connection: note_in(connection, [entry]))
 
     async def page(self, *, page: int = 0, instance: InstanceKey | None = None) -> tuple[AuditEntry, ...]:
         """Entries, newest first, PAGE_SIZE to a page from 0."""
@@ -40,7 +41,7 @@ class AuditStore:
     async def purge(self, now: str, *, days: float) -> int:
         """Remove audit, detections and recoveries (with steps and journal) older than ``days``.
 
-        Never a recovery that runs or still blocks its cluster. Registrations that are over go too.
+        Never a recovery that runs or still blocks its cluster.
         Returns how many rows were removed, steps and journal not counted.
         """
         before = shifted(now, -days * _DAY_SECONDS)
@@ -58,11 +59,19 @@ class AuditStore:
                     RECOVERIES.c.blocked_until <= now,
                 ),
             ),
-            (PROMOTION_RULES, (PROMOTION_RULES.c.expires_at <= now,)),
-            (DOWNTIMES, (DOWNTIMES.c.ends_at <= now,)),
         )
 
         def work(connection: Connection) -> int:
             return sum(connection.execute(delete(table).where(*past)).rowcount for table, past in over)
 
         return await self._database.write(work)
+
+
+def note_in(connection: Connection, entries: Sequence[AuditEntry]) -> None:
+    """Audit something in the transaction that does it."""
+    rows = [
+        {**key_columns(entry.instance), "at": entry.at, "type": entry.type, "message": entry.message}
+        for entry in entries
+    ]
+    if rows:
+        connection.execute(insert(AUDIT_LOG), rows)

@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, select, update
 
+from services.store.audit import note_in
 from services.store.engine import Database
 from services.store.errors import MasterChangedError
 from services.store.rows import fence, is_server, key_columns, key_of, upsert
 from services.store.schema import CLUSTERS, DEPOSED_MASTERS
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import DeposedMaster
+from services.topology.records import AuditEntry, DeposedMaster
 
 __all__ = ["ClusterRecord", "ClusterStore"]
 
@@ -62,6 +63,17 @@ class ClusterStore:
         """Set alias and domain. False if there is no such cluster."""
         statement = update(CLUSTERS).where(CLUSTERS.c.id == cluster_id).values(alias=alias, domain=domain)
         return await self._database.write(lambda connection: connection.execute(statement).rowcount > 0)
+
+    async def set_alias(self, cluster_id: str, alias: str, audit: AuditEntry | None = None) -> bool:
+        """What a person calls it; "" leaves it to its servers again. False if there is no such cluster."""
+        statement = update(CLUSTERS).where(CLUSTERS.c.id == cluster_id).values(alias=alias)
+
+        def work(connection: Connection) -> bool:
+            is_known = connection.execute(statement).rowcount > 0
+            note_in(connection, [audit] if audit and is_known else [])
+            return is_known
+
+        return await self._database.write(work)
 
     async def forget(self, cluster_id: str) -> None:
         """Forget a cluster and its deposed masters; its recoveries stay in the audit."""

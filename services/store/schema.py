@@ -32,15 +32,23 @@ from sqlalchemy import (
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 __all__ = [
+    "ATTRIBUTES",
     "AUDIT_LOG",
     "BLOCKED_RECOVERIES",
     "CLUSTERS",
     "DEPOSED_MASTERS",
     "DOWNTIMES",
     "FAILURE_DETECTIONS",
+    "HOSTNAME_UNRESOLVES",
+    "INSTANCE_TAGS",
     "KNOWN_INSTANCES",
     "LEASE",
+    "LONGEST_NAME",
+    "LONGEST_TEXT",
+    "LONGEST_WORD",
+    "MAINTENANCES",
     "METADATA",
+    "POOL_MEMBERS",
     "PROMOTION_RULES",
     "RAFT_NUMBERS",
     "RAFT_STATE",
@@ -52,7 +60,7 @@ __all__ = [
     "VERSION_TABLE",
 ]
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0005"
 """The newest migration; compared as a number with what a file says of itself."""
 VERSION_TABLE = "orchestray_schema"
 
@@ -77,6 +85,15 @@ _ClusterName = String(270)
 _Alias = String(255)
 _Uid = String(96)
 _Word = String(64)
+
+LONGEST_NAME = 255
+LONGEST_WORD = 128
+LONGEST_TEXT = 10_000
+"""Characters that callers may give of a host, owner or value; of a tag's or pool's name; of a reason.
+
+SQLite would take more, MySQL would not: in raft both kinds of members have to keep the same.
+"""
+_Label = String(LONGEST_WORD)
 
 
 def _id() -> Column[int]:
@@ -144,6 +161,58 @@ DOWNTIMES = Table(
     Column("reason", Text, nullable=False),
     Column("begins_at", _Time, nullable=False),
     Column("ends_at", _Time, nullable=False),
+    **_OPTIONS,
+)
+
+MAINTENANCES = Table(
+    "maintenances",
+    METADATA,
+    _id(),
+    *_key(),
+    Column("owner", _Alias, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("begins_at", _Time, nullable=False),
+    Column("ends_at", _Time, nullable=False),
+    UniqueConstraint("host", "port", name="uq_maintenances_host"),
+    **_NUMBERED,
+)
+
+HOSTNAME_UNRESOLVES = Table(
+    "hostname_unresolves",
+    METADATA,
+    Column("host", _Host, primary_key=True),
+    Column("unresolved_host", _Host, nullable=False),
+    Column("registered_at", _Time, nullable=False),
+    Column("expires_at", _Time, nullable=False),
+    **_OPTIONS,
+)
+
+INSTANCE_TAGS = Table(
+    "instance_tags",
+    METADATA,
+    *_key(primary=True),
+    Column("name", _Label, primary_key=True),
+    Column("value", _Alias, nullable=False),
+    **_OPTIONS,
+)
+
+POOL_MEMBERS = Table(
+    "pool_members",
+    METADATA,
+    Column("pool", _Label, primary_key=True),
+    *_key(primary=True),
+    Column("registered_at", _Time, nullable=False),
+    Column("expires_at", _Time, nullable=False),
+    **_OPTIONS,
+)
+
+ATTRIBUTES = Table(
+    "attributes",
+    METADATA,
+    Column("host", _Host, primary_key=True),
+    Column("name", _Label, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("submitted_at", _Time, nullable=False),
     **_OPTIONS,
 )
 

@@ -16,6 +16,7 @@ from services.store.engine import Database
 from services.store.errors import StoreBusyError
 from services.store.instances import InstanceStore
 from services.store.journal import JournalStore
+from services.store.labels import AttributeStore, PoolStore, TagStore
 from services.store.migrate import OPEN_LIMIT_SECONDS, prepare, verify
 from services.store.mysql import MySQLDatabase
 from services.store.mysql_migrate import prepare_mysql, verify_mysql
@@ -37,6 +38,9 @@ class Store:
         self.instances = InstanceStore(database)
         self.clusters = ClusterStore(database)
         self.registrations = RegistrationStore(database)
+        self.tags = TagStore(database)
+        self.pools = PoolStore(database)
+        self.attributes = AttributeStore(database)
         self.recoveries = RecoveryStore(database)
         self.journal = JournalStore(database)
         self.detections = DetectionStore(database)

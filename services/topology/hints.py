@@ -17,8 +17,11 @@ __all__ = ["cluster_by_alias", "complete_key", "resolve_cluster"]
 def complete_key(topology: Topology, key: InstanceKey) -> InstanceKey:
     """The one known instance of that port whose host name contains the given one; else the key itself.
 
-    An IPv4 address is complete as it is: ``10.0.0.1`` is no part of ``10.0.0.11``.
+    One that is known under the given name as well comes first. An IPv4 address is complete as it is:
+    ``10.0.0.1`` is no part of ``10.0.0.11``.
     """
+    if key not in topology.instances and topology.named(key) != key:
+        return topology.named(key)
     if not key.hostname or _is_ipv4(key.hostname):
         return key
     part = key.hostname.casefold()

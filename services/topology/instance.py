@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from services.topology.channel import NO_TLS, Channel, ChannelTls, ThreadState
 from services.topology.coordinates import NO_COORDINATES, BinlogCoordinates
 from services.topology.keys import NO_KEY, InstanceKey
 
@@ -64,15 +65,6 @@ _SILENCES = frozenset(
 )
 
 
-class ThreadState(str, Enum):
-    """State of a replication thread; the API shows -1, 0, 1, 2 in this order."""
-
-    NO_THREAD = "none"
-    STOPPED = "stopped"
-    RUNNING = "running"
-    OTHER = "other"  # Connecting, Preparing
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """One server. Times are seconds; GTID sets are the server's own text.
@@ -85,6 +77,8 @@ class Instance:
 
     # what the server said of itself
     instance_alias: str = ""
+    reported_hostname: str = ""  # its @@hostname
+    reported_host: str = ""  # its @@report_host
     uptime_seconds: int = 0
     server_id: int = 0
     server_uuid: str = ""
@@ -105,7 +99,12 @@ class Instance:
     gtid_slave_pos: str = ""  # MariaDB
     replicas: tuple[InstanceKey, ...] = ()  # as seen on this server, not necessarily known
 
-    # its replication channel
+    channels: tuple[Channel, ...] = ()
+    """All of its replication channels, as it lists them."""
+
+    # the channel that the API speaks of: of several the last, as in the reference
+    channel_name: str = ""
+    replication_user: str = ""
     master_key: InstanceKey = NO_KEY
     master_uuid: str = ""
     master_server_id: int = 0  # as MariaDB's replicas know it
@@ -131,6 +130,7 @@ class Instance:
     replication_credentials_available: bool = False
     allow_tls: bool = False
     replication_get_source_public_key: bool | None = None
+    replication_tls: ChannelTls = NO_TLS
 
     # semi-synchronous replication
     semi_sync_available: bool = False
@@ -178,6 +178,11 @@ class Instance:
     region: str = ""
     physical_environment: str = ""
     suggested_cluster_alias: str = ""
+    also_known_as: tuple[InstanceKey, ...] = ()
+    """Other endpoints at which this server was met; replicas may name them as their source."""
+    detected_cluster_domain: str = ""
+    detected_promotion_rule: str = ""
+    """What a query told, which goes before what was registered."""
     promotion_rule: str = "neutral"  # must, prefer, neutral, prefer_not, must_not
     is_candidate: bool = False
     is_downtimed: bool = False
@@ -185,6 +190,7 @@ class Instance:
     downtime_owner: str = ""
     downtime_end_timestamp: str = ""
     elapsed_downtime_ns: int = 0
+    maintenance: str = ""  # owner and reason while somebody works on it
     unresolved_hostname: str = ""
 
     # derived for a snapshot
@@ -199,6 +205,10 @@ class Instance:
     is_recently_checked: bool = False
     seconds_since_last_seen: int | None = None
     problems: tuple[str, ...] = ()
+
+    @property
+    def is_binlog_server(self) -> bool:
+        return "maxscale" in self.version.lower()
 
     @property
     def is_replica(self) -> bool:
@@ -243,7 +253,8 @@ class Instance:
 class Observation:
     """What one check of one server brought; a probe reports these to the topology actor.
 
-    ``instance`` is None unless the whole poll succeeded; a check that failed keeps what was known.
+    ``instance`` is None unless the poll succeeded; a check that failed keeps what was known. ``error`` beside
+    an instance tells what of less importance was refused.
     """
 
     key: InstanceKey
@@ -253,3 +264,7 @@ class Observation:
     age_seconds: float = 0.0  # since the check began, when it was sent
     latency_seconds: float = 0.0
     instance: Instance | None = field(default=None)
+    own_key: InstanceKey | None = None
+    """Where the server wants to be known, if that is elsewhere and was seen to lead to the same server."""
+    told: frozenset[str] = frozenset()
+    """Fields of the instance that queries told; of what they did not tell, that stays which was known."""

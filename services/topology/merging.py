@@ -7,7 +7,7 @@ from dataclasses import replace
 from services.topology.coordinates import NO_COORDINATES
 from services.topology.instance import Instance, Observation, ThreadState
 from services.topology.keys import NO_KEY
-from services.topology.places import PLACES
+from services.topology.places import classified_as_before
 
 __all__ = ["LOSSLESS_TIMEOUT_MS", "as_promoted", "merge", "with_registrations"]
 
@@ -15,9 +15,7 @@ LOSSLESS_TIMEOUT_MS = 2**32 - 1
 """A semi-sync time-out of at least this many ms (49 days, the maximum that the manual gives) is for ever."""
 
 _REGISTERED = (
-    "instance_alias",
-    "semi_sync_priority",
-    "suggested_cluster_alias",
+    "also_known_as",
     "promotion_rule",
     "is_candidate",
     "is_downtimed",
@@ -25,15 +23,15 @@ _REGISTERED = (
     "downtime_owner",
     "downtime_end_timestamp",
     "elapsed_downtime_ns",
+    "maintenance",
     "unresolved_hostname",
 )
 
 
-def with_registrations(fresh: Instance, known: Instance) -> Instance:
-    """What a server says of itself, with what people and queries had registered about it."""
+def with_registrations(fresh: Instance, known: Instance, told: frozenset[str] = frozenset()) -> Instance:
+    """What a server says of itself, with what people registered and queries told (``told``: now)."""
     registered = {name: getattr(known, name) for name in _REGISTERED}
-    places = {name: getattr(fresh, name) or getattr(known, name) for name in PLACES}
-    return replace(fresh, **registered, **places)
+    return replace(fresh, **registered, **classified_as_before(fresh, known, told))
 
 
 def as_promoted(successor: Instance, failed: Instance | None) -> Instance:
@@ -84,12 +82,12 @@ def merge(known: Instance | None, seen: Observation, *, now: float, utc: str) ->
             last_check_partial_success=seen.partial_success,
             checked_at=max(began, known.checked_at),
         )
-    fresh = with_registrations(seen.instance, known)
+    fresh = with_registrations(seen.instance, known, seen.told)
     return replace(
         fresh,
         key=seen.key,
         last_check_outcome=seen.outcome,
-        last_check_error="",
+        last_check_error=seen.error,
         last_check_partial_success=True,
         checked_at=max(began, known.checked_at),
         seen_at=max(began, known.seen_at),

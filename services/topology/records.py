@@ -19,9 +19,7 @@ __all__ = [
     "AnalysisEntry",
     "AuditEntry",
     "BlockedRecovery",
-    "CandidateRule",
     "DeposedMaster",
-    "Downtime",
     "FailureDetection",
     "JournalEntry",
     "JournalPhase",
@@ -160,27 +158,6 @@ class DeposedMaster:
     executed_gtid_set: str = ""
     """The last that was seen of it: what the successor lacks of this is a lower bound of the loss."""
     seen_again_at: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateRule:
-    """A registered promotion rule of a server."""
-
-    key: InstanceKey
-    promotion_rule: str  # must, prefer, neutral, prefer_not, must_not
-    last_suggested: str
-    expires_at: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Downtime:
-    """A server that is to be left alone until ``ends_at``."""
-
-    key: InstanceKey
-    owner: str
-    reason: str
-    begins_at: str
-    ends_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

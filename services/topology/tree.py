@@ -14,6 +14,7 @@ transactions) and 9 (problems), with these differences:
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,9 @@ __all__ = [
 LOST_IN_RECOVERY = "lost-in-recovery"
 """Downtime reason of servers that a recovery left behind; they suggest no alias (discovery.md 5)."""
 
+_DUPLICATE = "duplicate_server_uuid"
+"""A problem that the reference does not know: another endpoint answers with the same uuid."""
+
 _RECENT_POLLS = 5  # "recently checked" means within so many poll intervals (discovery.md 1)
 
 _AliasRank = tuple[bool, bool, int]  # valid, writeable, replicas
@@ -47,6 +51,8 @@ class TreePolicy:
 
     instance_poll_seconds: int = 5
     reasonable_replication_lag_seconds: int = 10
+    aliases_by_name: tuple[tuple[str, str], ...] = ()
+    """Regular expressions on a cluster's name, each with the alias that it stands for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,7 @@ class Topology:
     clusters: tuple[Cluster, ...]
     now: float
     is_live: bool = True
+    _names: Mapping[InstanceKey, InstanceKey] = field(init=False, repr=False, compare=False)
     _clusters_by_key: Mapping[InstanceKey, Cluster] = field(init=False, repr=False, compare=False)
     _clusters_by_name: Mapping[str, Cluster] = field(init=False, repr=False, compare=False)
     _replicas: Mapping[InstanceKey, tuple[Instance, ...]] = field(init=False, repr=False, compare=False)
@@ -97,9 +104,15 @@ class Topology:
         for key in sorted(self.instances):
             replicas[self.instances[key].master_key].append(self.instances[key])
         by_key = {key: cluster for cluster in self.clusters for key in cluster.instance_keys}
+        names = {name: key for key in self.instances for name in self.instances[key].also_known_as}
+        object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_clusters_by_key", by_key)
         object.__setattr__(self, "_clusters_by_name", {cluster.name: cluster for cluster in self.clusters})
         object.__setattr__(self, "_replicas", {key: tuple(found) for key, found in replicas.items()})
+
+    def named(self, key: InstanceKey) -> InstanceKey:
+        """The instance that is known under this name too; else the key itself."""
+        return self._names.get(key, key)
 
     def cluster_of(self, key: InstanceKey) -> Cluster | None:
         """The cluster that an instance is in; None if the instance is not known."""
@@ -127,15 +140,21 @@ def derive(
     """
     known = {instance.key: instance for instance in sorted(instances, key=lambda instance: instance.key)}
     grown = list(trees(known, {identity.master_key for identity in identities}))
-    drafts = [_cluster(head, places, identities) for head, places in _heads(grown)]
+    drafts = [_cluster(head, places, identities, known) for head, places in _heads(grown)]
+    known = _suggesting(known, grown, drafts, identities, policy)
     clusters = _with_aliases(drafts, known, identities)
     cluster_of = {key: cluster for cluster in clusters for key in cluster.instance_keys}
+    uuids = Counter(instance.server_uuid for instance in known.values() if instance.server_uuid)
     ancestries: dict[InstanceKey, tuple[str, ...]] = {}
     derived: dict[InstanceKey, Instance] = {}
-    for place in (place for tree in grown for place in tree):
+    for raw in (place for tree in grown for place in tree):
+        place = replace(raw, instance=known[raw.key])
         ancestries[place.key] = ancestry_of(place, ancestries)
         cluster = cluster_of[place.key]
-        derived[place.key] = _derived(place, cluster, ancestries[place.key], policy, now)
+        found = _derived(place, cluster, ancestries[place.key], policy, now)
+        if uuids[found.server_uuid] > 1:
+            found = replace(found, problems=(*found.problems, _DUPLICATE))
+        derived[place.key] = found
     return Topology({key: derived[key] for key in known}, clusters, now)
 
 
@@ -177,13 +196,19 @@ def _heads(grown: Iterable[list[Place]]) -> Iterator[tuple[_Head, list[Place]]]:
         yield head, [place for tree in siblings for place in tree]
 
 
-def _cluster(head: _Head, places: list[Place], identities: Sequence[ClusterIdentity]) -> Cluster:
+def _cluster(
+    head: _Head,
+    places: list[Place],
+    identities: Sequence[ClusterIdentity],
+    known: Mapping[InstanceKey, Instance],
+) -> Cluster:
     identity, is_fragment = _identity(head, places, identities)
+    detected = known[head.key].detected_cluster_domain if head.key in known else ""
     return Cluster(
         id=identity.id if identity else "",
         name=str(head.key),
         alias=str(head.key),
-        domain=identity.domain if identity else "",
+        domain=(identity.domain if identity else "") or detected,
         master_key=head.key,
         instance_keys=tuple(sorted(place.key for place in places)),
         is_fragment=is_fragment,
@@ -207,6 +232,36 @@ def _identity(
             return identity, True
     by_master = {identity.master_key: identity for identity in identities}
     return next((by_master[place.key] for place in places if place.key in by_master), None), False
+
+
+def _suggesting(
+    known: Mapping[InstanceKey, Instance],
+    grown: Iterable[list[Place]],
+    drafts: Iterable[Cluster],
+    identities: Iterable[ClusterIdentity],
+    policy: TreePolicy,
+) -> dict[InstanceKey, Instance]:
+    """The instances with the alias that each suggests for its cluster (discovery.md 5).
+
+    What a person gave, else what its source suggests, else what it was told, else by the cluster's name.
+    """
+    given = {identity.id: identity.alias for identity in identities if identity.alias}
+    cluster_of = {key: cluster for cluster in drafts for key in cluster.instance_keys}
+    suggested: dict[InstanceKey, str] = {}
+    for place in (place for tree in grown for place in tree):
+        cluster = cluster_of[place.key]
+        suggested[place.key] = (
+            ("" if cluster.is_fragment else given.get(cluster.id, ""))
+            or (suggested.get(place.source.key, "") if place.source else "")
+            or place.instance.suggested_cluster_alias
+            or next((alias for name, alias in policy.aliases_by_name if re.search(name, cluster.name)), "")
+        )
+    return {
+        key: instance
+        if instance.suggested_cluster_alias == suggested[key]
+        else replace(instance, suggested_cluster_alias=suggested[key])
+        for key, instance in known.items()
+    }
 
 
 def _with_aliases(

@@ -19,7 +19,7 @@ ALL = ClassifyingQueries(
     data_center="SELECT place FROM meta.place",
     region="SELECT NULL",
     physical_environment="SELECT no_such_column",
-    replication_lag="SELECT 12.7",
+    replication_lag_seconds="SELECT 12.7",
 )
 
 
@@ -68,7 +68,8 @@ async def test_queries_tell_place_and_lag_and_one_that_fails_or_is_empty_tells_n
 async def test_a_query_that_hangs_or_is_wrong_does_not_harm_the_watching(
     mysql_server: StandaloneServer, made: list[Seen], query: str
 ) -> None:
-    made.append(Seen(mysql_server, ClassifyingQueries(data_center="SELECT 'east'", replication_lag=query)))
+    queries = ClassifyingQueries(data_center="SELECT 'east'", replication_lag_seconds=query)
+    made.append(Seen(mysql_server, queries))
     await wait_until_async(lambda: made[0].told("data_center") == "east")
     assert made[0].told("replication_lag_seconds") is None
     assert {one.outcome for one in made[0].all} == {CheckOutcome.OK}

@@ -25,7 +25,8 @@ from services.store.store import Store
 from services.store.times import shifted, utc_now
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.merging import merge
-from services.topology.records import Downtime, JournalPhase
+from services.topology.records import JournalPhase
+from services.topology.registrations import Downtime
 from services.topology.tree import ClusterIdentity, TreePolicy, derive
 from tests.integration.test_coordinator import Node
 from tests.leader_process import CLUSTER, Order, _observed

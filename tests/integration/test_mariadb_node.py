@@ -13,6 +13,7 @@ import pytest
 from services.sandbox.binaries import Mysqld
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import MySQLTopology, TopologySpec
+from tests.integration.registered_live import what_is_registered
 from tests.live_client import wrong_of_readers, wrong_of_refused
 from tests.live_routes import misfits_of
 from tests.node import Watched, key_of, orchestray, watching
@@ -105,6 +106,10 @@ def test_every_reading_command_of_the_client(watched: Watched) -> None:
     watched.node.wait_settled(watched.topology.master, watched.topology.replicas)
     assert wrong_of_readers(watched) == []
     assert wrong_of_refused(watched) == []
+
+
+def test_registrations(watched: Watched) -> None:
+    what_is_registered(watched)
 
 
 def test_a_killed_master_is_replaced_and_nothing_acknowledged_is_missing(watched: Watched) -> None:

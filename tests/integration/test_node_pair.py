@@ -13,6 +13,7 @@ import pytest
 
 from services.sandbox.binaries import Mysqld
 from services.sandbox.topology import MySQLTopology, TopologySpec
+from tests.integration.registered_live import known_to_all
 from tests.node import Node, key_of, orchestray, settings_of
 from tests.promises import Promise
 from tests.servers import Stage, short_directory, wait_until
@@ -79,6 +80,7 @@ def test_what_is_registered_on_one_is_seen_on_the_other(pair: Pair) -> None:
     pair.acting.api(f"register-candidate/127.0.0.1/{replica.port}/prefer")
     name = str(replica.key)
     wait_until(lambda: pair.other.instances()[name]["PromotionRule"] == "prefer", TOLD_SECONDS)
+    known_to_all(pair.acting, (pair.acting, pair.other), replica)
     pair.acting.api("disable-global-recoveries")
     wait_until(lambda: pair.other.api("check-global-recoveries") == "disabled", TOLD_SECONDS)
     pair.acting.api("enable-global-recoveries")

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 import sqlite3
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,117 +18,10 @@ from services.raft.errors import RaftConfigurationError
 from services.sandbox.ports import free_port
 from services.topology.keys import InstanceKey
 from tests.proxies import Proxy
+from tests.raft_members import SECRET, Member, Setup
 from tests.servers import wait_until_async
 
 pytestmark = pytest.mark.alone  # elections have their times
-
-SECRET = "a secret of the test, long enough"
-
-
-class Member:
-    """A process; ``ask("state")`` and the like, see ``tests/raft_process.py``."""
-
-    def __init__(self, name: str, order: dict[str, Any], folder: Path) -> None:
-        self.name = name
-        self.order = order
-        self.file = Path(order["file"])
-        self._folder = folder
-        self._asking = asyncio.Lock()
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        written = self._folder / f"{self.name}.json"
-        written.write_text(json.dumps(self.order))
-        with (self._folder / f"{self.name}.log").open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.raft_process", str(written),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, limit=16 * 1024 * 1024,
-            )  # fmt: skip
-
-    async def ask(self, *asked: object, seconds: float = 8) -> Any:
-        """Raises RuntimeError with what the member refused."""
-        process = self.process
-        assert process is not None and process.stdin is not None and process.stdout is not None
-        async with self._asking:
-            process.stdin.write(json.dumps(asked).encode() + b"\n")
-            line = await asyncio.wait_for(process.stdout.readline(), seconds)
-        said = json.loads(line)
-        if "error" in said:
-            raise RuntimeError(f"{said['error']}: {said['text']}")
-        return said["ok"]
-
-    def signal(self, which: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(which)
-
-    async def kill(self) -> None:
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            await self.process.wait()
-            self.process = None
-
-    @property
-    def lives(self) -> bool:
-        return self.process is not None
-
-    def log(self) -> str:
-        return (self._folder / f"{self.name}.log").read_text()
-
-
-class Setup:
-    """Members a, b, c. ``through`` puts another address between two of them."""
-
-    def __init__(self, folder: Path, **more: Any) -> None:
-        self.ports = {name: free_port() for name in "abc"}
-        self.members = {}
-        for name, port in self.ports.items():
-            order = {
-                "node_id": name,
-                "members": {other: ["127.0.0.1", at] for other, at in self.ports.items()},
-                "bind": ["127.0.0.1", port],
-                "file": str(folder / name / "raft.db"),
-                "secret": SECRET,
-                **more,
-            }
-            self.members[name] = Member(name, order, folder)
-
-    async def start(self) -> None:
-        await asyncio.gather(*(member.start() for member in self.members.values()))
-
-    async def leader(self, seconds: float = 10, besides: str = "") -> Member:
-        """Who has the right to act."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for member in self.members.values():
-                if member.lives and member.name not in besides and await member.ask("leadership"):
-                    return member
-            await asyncio.sleep(0.01)
-        raise AssertionError(
-            "nobody may act; " + "".join(member.log()[-600:] for member in self.members.values())
-        )
-
-    def others(self, member: Member) -> list[Member]:
-        return [other for other in self.members.values() if other is not member]
-
-    async def equal(self) -> None:
-        """Until all have the same commands."""
-        await self.until(lambda states: len({json.dumps(state) for state in states}) == 1, "commands")
-
-    async def until(self, holds: Callable[[list[Any]], bool], asked: str, seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
-        while True:
-            said = [await member.ask(asked) for member in self.members.values() if member.lives]
-            if holds(said):
-                return
-            assert time.monotonic() < deadline, f"{asked}: {said}"
-            await asyncio.sleep(0.03)
-
-    async def stop(self) -> None:
-        for member in self.members.values():
-            if member.process is not None:
-                member.signal(signal.SIGCONT)
-            await member.kill()
 
 
 @pytest.fixture
@@ -258,7 +147,7 @@ async def test_a_command_that_fails_is_recorded_and_the_next_is_applied(setup: S
 async def test_a_machine_that_cannot_work_now_leaves_nothing_out_and_does_not_lead(setup: Setup) -> None:
     leader = await setup.leader()
     await leader.ask("propose", "before")
-    await leader.ask("hinder", "no room")
+    await leader.ask("hindrance", "no room")
     with pytest.raises(RuntimeError, match=r"OutcomeUnknown|NotLeading"):
         await leader.ask("propose", "meanwhile")
     assert (await leader.ask("state"))["error"] == "no room"
@@ -266,7 +155,7 @@ async def test_a_machine_that_cannot_work_now_leaves_nothing_out_and_does_not_le
     successor = await setup.leader(besides=leader.name)
     await successor.ask("propose", "after")
     for other in setup.others(successor):
-        await other.ask("hinder", "no room")
+        await other.ask("hindrance", "no room")
     await successor.ask("propose", "last")
     await successor.kill()
     until = time.monotonic() + 1.5  # longer than an election
@@ -274,12 +163,34 @@ async def test_a_machine_that_cannot_work_now_leaves_nothing_out_and_does_not_le
         for other in setup.others(successor):
             assert await other.ask("leadership") is None, "nobody who cannot apply leads"
     for other in setup.others(successor):
-        await other.ask("hinder", "")
+        await other.ask("hindrance", "")
     await setup.leader()
     await setup.equal()
     commands = [command for _, command in await leader.ask("commands")]
     assert commands == ["before", "meanwhile", "after", "last"]
     await successor.start()
+
+
+@pytest.mark.parametrize("what", ["memory", "os", "defect"])
+async def test_an_error_of_one_member_passes_nothing_over_there(setup: Setup, what: str) -> None:
+    """It is no senseless command: others can apply it. The member says so, does not lead, and tries again."""
+    leader = await setup.leader()
+    broken = setup.others(leader)[0]
+    await leader.ask("propose", "before")
+    await broken.ask("broken", what)
+    await leader.ask("propose", "while broken")
+    await leader.ask("propose", "after")
+
+    async def says_so() -> bool:
+        return "cannot be applied here, and none after it" in (await broken.ask("state"))["error"]
+
+    await wait_until_async(says_so, 5)
+    assert (await broken.ask("state"))["failed_commands"] == 0
+    await broken.ask("broken", "")
+    await setup.until(lambda states: not any(one["error"] for one in states), "state")
+    await setup.equal()
+    commands = [command for _, command in await broken.ask("commands")]
+    assert commands == ["before", "while broken", "after"]
 
 
 async def test_leadership_is_not_handed_to_who_is_not_there(setup: Setup) -> None:
@@ -303,9 +214,9 @@ async def test_a_follower_refuses_and_names_the_leader(setup: Setup) -> None:
         await setup.others(leader)[0].ask("propose", "x")
 
 
-@pytest.mark.parametrize("state", ["missing", "corrupt", "corrupt vote", "another's"])
+@pytest.mark.parametrize("state", ["missing", "empty", "corrupt", "corrupt vote", "another's"])
 async def test_a_log_that_is_not_there_or_not_right(setup: Setup, state: str) -> None:
-    """Never a vote out of it: missing is a learner, which catches up; else an error with file and mend."""
+    """Never a vote out of it: missing or empty is a learner, which catches up; else an error and its mend."""
     leader = await setup.leader()
     for number in range(5):
         await leader.ask("propose", str(number))
@@ -314,6 +225,8 @@ async def test_a_log_that_is_not_there_or_not_right(setup: Setup, state: str) ->
     for file in follower.file.parent.glob("raft.db*"):
         if state == "missing":
             file.unlink()
+        elif state == "empty":
+            file.write_bytes(b"")
         elif state == "corrupt":
             file.write_bytes(b"this is no database" * 1000)
     if state == "corrupt vote":
@@ -328,7 +241,7 @@ async def test_a_log_that_is_not_there_or_not_right(setup: Setup, state: str) ->
             file.unlink()
         follower.file.write_bytes(other.file.read_bytes())
     await follower.start()
-    if state != "missing":
+    if state not in ("missing", "empty"):
         said = {
             "corrupt": "corrupt",
             "corrupt vote": "checksum of its term",

@@ -18,6 +18,7 @@ import pytest
 from services.sandbox.binaries import Mysqld
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import TopologySpec
+from tests.integration.registered_live import known_to_all
 from tests.node import Node, key_of
 from tests.promises import Promise, contention
 from tests.raft_nodes import SECRET, RaftNodes
@@ -93,6 +94,7 @@ def test_one_acts_and_all_know_it(setup: RaftNodes) -> None:
 def test_what_is_decided_on_one_is_decided_on_all(setup: RaftNodes) -> None:
     leader, preferred = setup.leader(), setup.topology.replicas[1]
     leader.api(f"register-candidate/127.0.0.1/{preferred.port}/prefer")
+    known_to_all(leader, setup.nodes, preferred)
     leader.api("disable-global-recoveries")
     for node in setup.nodes:
         wait_until(

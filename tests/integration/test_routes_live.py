@@ -11,6 +11,7 @@ import json
 import pytest
 
 from services.sandbox.server import MySQLServer
+from tests.integration.registered_live import what_is_registered
 from tests.live_routes import (
     JSON,
     NOT_FOUND,
@@ -248,7 +249,12 @@ def test_reload_configuration(live: Watched) -> None:
     assert enveloped(live, "automated-recovery-filters", "Filters")["RecoveryIgnoreHostnameFilters"] == []
 
 
-# the whole reference
+# what is registered, and the whole reference
+
+
+def test_registrations(live: Watched) -> None:
+    """Every route and command that registers; the same as on MariaDB (test_mariadb_node)."""
+    what_is_registered(live)
 
 
 @pytest.mark.parametrize("group", dict.fromkeys(route.group for route in ROUTES))
@@ -263,4 +269,4 @@ def test_how_many_routes_are_answered(capsys: pytest.CaptureFixture[str]) -> Non
     """Printed for whoever reads the log; a route that was answered once stays so."""
     with capsys.disabled():
         print("", *counts(), sep="\n")
-    assert sum(route.state == "answered" for route in ROUTES) >= 109
+    assert sum(route.state == "answered" for route in ROUTES) >= 142

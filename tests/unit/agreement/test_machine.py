@@ -21,7 +21,8 @@ from services.store.errors import StoreRefusedError, StoreUnavailableError
 from services.store.instances import KnownInstance
 from services.store.recoveries import RecoveryFilter
 from services.store.store import Store
-from services.topology.records import AuditEntry, Downtime
+from services.topology.records import AuditEntry
+from services.topology.registrations import Downtime
 from tests.servers import wait_until_async
 from tests.unit.agreement.members import alone, start, three
 from tests.unit.store.samples import MASTER, OTHER, REPLICA, T0, recovery
@@ -92,6 +93,32 @@ async def test_a_store_that_fails_leaves_nothing_out(store: Store, tmp_path: Pat
     assert await machine.begin(is_new=False) == 0
     assert (await machine.apply(1, _note("one"))).error is None
     assert await _notes(store) == [(1, "one")]
+
+
+@pytest.mark.parametrize("error", [MemoryError("no memory"), OSError("no disk"), AttributeError("a defect")])
+async def test_an_error_that_is_not_the_commands_is_none_of_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is not recorded as what came of the command: other members may apply it."""
+    machine = await _machine(store)
+    with monkeypatch.context() as patched:
+
+        async def add(*_: object) -> None:
+            raise error
+
+        patched.setattr(machine._parts["audit"], "add", add)
+        with pytest.raises(type(error)):
+            await machine.apply(1, _note("one"))
+    assert await machine.begin(is_new=False) == 0
+    assert (await machine.apply(1, _note("one"))).error is None
+    assert await _notes(store) == [(1, "one")]
+
+
+async def test_a_number_that_no_row_can_have_is_refused_alike(store: Store) -> None:
+    machine = await _machine(store)
+    outcome = await machine.apply(1, _command("founding.lead", "a", 2**70, "http://a:3000"))
+    assert isinstance(outcome.error, StoreRefusedError)
+    assert await machine.begin(is_new=False) == 1
 
 
 async def test_a_command_of_a_newer_version_is_waited_for(store: Store) -> None:

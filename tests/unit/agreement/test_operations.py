@@ -18,14 +18,16 @@ from services.store.recoveries import Outcome, RecoveryFilter
 from services.store.schema import LEASE, METADATA, RAFT_NUMBERS, SETTINGS
 from services.store.store import Store
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import (
-    AuditEntry,
+from services.topology.records import AuditEntry, DeposedMaster, JournalEntry, JournalPhase
+from services.topology.registrations import (
     CandidateRule,
-    DeposedMaster,
     Downtime,
-    JournalEntry,
-    JournalPhase,
+    HostAttribute,
+    HostnameUnresolve,
+    InstanceTag,
+    Maintenance,
 )
+from services.topology.tags import TagTerm
 from tests.backends import FLAVOURS, SERVERS, empty_backend
 from tests.unit.agreement.members import alone
 from tests.unit.store.samples import MASTER, OTHER, REPLICA, T0, detection, entry, recovery
@@ -45,6 +47,14 @@ def _deposed() -> DeposedMaster:
     return DeposedMaster(
         cluster_id="c1", key=MASTER, deposed_at=T0, until=LATER, term=TERM, recovery_uid="1:a"
     )
+
+
+def _noted() -> AuditEntry:
+    return AuditEntry(at=T0, type="x", instance=MASTER, message="é")
+
+
+def _maintenance() -> Maintenance:
+    return Maintenance(key=MASTER, owner="me", reason="é", begins_at=T0, ends_at=LATER)
 
 
 CALLS: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
@@ -70,8 +80,43 @@ CALLS: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
         (Downtime(key=MASTER, owner="me", reason="why", begins_at=T0, ends_at=LATER),),
         {},
     ),
-    ("registrations.end_downtime", (MASTER,), {}),
-    ("registrations.end_downtime", (MASTER,), {}),
+    ("registrations.end_downtime", (MASTER, _noted()), {}),
+    ("registrations.end_downtime", (MASTER, _noted()), {}),
+    ("registrations.begin_maintenance", (_maintenance(), _noted()), {}),
+    ("registrations.begin_maintenance", (_maintenance(), _noted()), {}),  # 0: there is one
+    ("registrations.end_maintenance", (MASTER, _noted()), {"number": 2}),
+    ("registrations.end_maintenance", (MASTER, _noted()), {"number": 1}),
+    ("registrations.end_maintenance", (MASTER,), {}),
+    ("registrations.begin_maintenance", (_maintenance(),), {}),
+    (
+        "registrations.register_unresolve",
+        (
+            HostnameUnresolve(
+                hostname="m.example", unresolved_hostname="v", registered_at=T0, expires_at=LATER
+            ),
+        ),
+        {},
+    ),
+    ("registrations.deregister_unresolve", ("nobody", _noted()), {}),
+    ("tags.put", (InstanceTag(key=MASTER, name="é", value="1"), _noted()), {}),
+    ("tags.put", (InstanceTag(key=REPLICA, name="é", value="2"),), {}),
+    ("tags.put", (InstanceTag(key=REPLICA, name="b"),), {}),
+    ("tags.remove", (TagTerm("é", "2"),), {"audit": _noted()}),
+    ("tags.remove", (TagTerm("é"),), {"key": REPLICA}),
+    ("tags.remove", (TagTerm("é"),), {"key": MASTER, "audit": _noted()}),
+    ("pools.submit", ("p", [REPLICA, MASTER, REPLICA]), {"at": T0, "expires_at": LATER, "audit": _noted()}),
+    ("pools.submit", ("q", [OTHER]), {"at": T0, "expires_at": LATER}),
+    ("pools.submit", ("p", []), {"at": T0, "expires_at": LATER}),
+    (
+        "attributes.put",
+        (HostAttribute(hostname="m.example", name="rack", value="7", submitted_at=T0), _noted()),
+        {},
+    ),
+    ("clusters.set_alias", ("c1", "böse", _noted()), {}),
+    ("clusters.set_alias", ("c1", "böse", _noted()), {}),
+    ("clusters.set_alias", ("none", "x", _noted()), {}),
+    ("registrations.expire", (T0,), {}),
+    ("registrations.expire", (LATER,), {}),
     ("registrations.disable_recoveries", (), {}),
     ("registrations.enable_recoveries", (), {}),
     ("registrations.disable_recoveries", (), {}),

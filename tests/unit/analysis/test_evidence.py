@@ -240,6 +240,16 @@ def test_nothing_in_a_fragment_is_acted_upon() -> None:
     assert "left behind" in entry.reasons[-1]
 
 
+def test_a_failure_under_maintenance_is_shown_and_not_acted_upon() -> None:
+    servers = (server("m", "", LOST, maintenance="me: new disk"), server("a", "m", CANNOT_CONNECT))
+    entry = finding("m", *servers)
+    assert entry.analysis.value == "DeadMaster"
+    assert (entry.actionable, entry.is_detected) == (False, False)
+    assert entry.reasons[-1] == "not acted upon: it is under maintenance (me: new disk)"
+    replica = server("a", "m", CANNOT_CONNECT, maintenance="me: new disk")
+    assert finding("m", server("m", "", LOST), replica).actionable, "it is not about the replica"
+
+
 def test_reasons_name_a_few_replicas_of_many() -> None:
     replicas = [server(f"r{number:02}", "m", CANNOT_CONNECT) for number in range(40)]
     reasons = finding("m", server("m", "", LOST), *replicas).reasons

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
 from services.analysis.changelog import AnalysisChangelog
@@ -11,6 +12,7 @@ from services.config import Settings, from_mapping
 from services.measuring.samples import Measured
 from services.node_view import EventLog, NodeIdentity, NodeStatus, RefusedError
 from services.raft.view import RaftView
+from services.registering import Book, Request
 from services.store.recoveries import RecoveryFilter
 from services.store.store import Store
 from services.store.times import utc_now
@@ -18,6 +20,8 @@ from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.tree import Cluster, ClusterIdentity, Topology, TreePolicy, derive
+
+T = TypeVar("T")
 
 NOW = 1000.0
 TOKEN = "ab" * 32
@@ -155,6 +159,12 @@ class MemoryNode:
     async def refresh(self, key: InstanceKey) -> None:
         self._note("refresh", key)
 
+    async def hostname_resolves(self) -> dict[str, tuple[str, int]]:
+        return {"db-alias": ("db-7.example.com", 1_700_000_000_000_000_000)}
+
+    async def reset_hostname_resolves(self) -> None:
+        self._note("reset-hostname-resolves")
+
     async def forget(self, key: InstanceKey) -> None:
         self._note("forget", key)
 
@@ -173,8 +183,10 @@ class MemoryNode:
         self._note("acknowledge", which, comment, owner)
         return await self.store.recoveries.acknowledge(which, owner=owner, comment=comment, at=utc_now())
 
-    async def register_candidate(self, key: InstanceKey, rule: str) -> None:
-        self._note("register-candidate", key, rule)
+    async def register(self, request: Request[T]) -> T:
+        """In the store, as the acting node does; nothing of it shows on the instances."""
+        self._note("register", request)
+        return await request.carry_out(Book(self.store, self.settings))
 
     async def end_deposal(self, key: InstanceKey, *, owner: str) -> None:
         self._note("end-deposal", key, owner)

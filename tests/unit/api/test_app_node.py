@@ -247,3 +247,14 @@ async def test_all_who_wait_are_woken() -> None:
     log.append("kind", "first", at=AT)
     log.append("kind", "second", at=AT)
     assert [len(await reader) for reader in readers] == [2, 2, 2]
+
+
+async def test_names_and_what_they_stand_for(node: MemoryNode, http: httpx.AsyncClient) -> None:
+    reply = (await http.get("/api/hostname-resolve-cache")).json()
+    assert (reply["Code"], reply["Details"]) == (
+        "OK",
+        {"db-alias": {"Object": "db-7.example.com", "Expiration": 1_700_000_000_000_000_000}},
+    )
+    reply = (await http.get("/api/reset-hostname-resolve-cache")).json()
+    assert (reply["Code"], reply["Details"]) == ("OK", None)
+    assert [name for name, *_ in node.done] == ["reset-hostname-resolves"]

@@ -274,12 +274,3 @@ async def test_forget(node: MemoryNode, http: httpx.AsyncClient) -> None:
     message_of(await http.get("/api/forget/nowhere/3306"))
     assert (await http.get("/api/forget-cluster/orders")).json()["Details"] is None
     assert node.done == [("forget", R1), ("forget-cluster", str(M))]
-
-
-async def test_register_candidate(node: MemoryNode, http: httpx.AsyncClient) -> None:
-    for rule in ("prefer", "neutral", "prefer_not", "must_not"):
-        reply = await http.get(f"/api/register-candidate/orders-2/3306/{rule}")
-        assert reply.json()["Details"] == {"Hostname": R1.hostname, "Port": 3306}
-    assert "unsupported" in message_of(await http.get("/api/register-candidate/orders-2/3306/must"))
-    assert "prefer_not" in message_of(await http.get("/api/register-candidate/orders-2/3306/PREFER"))
-    assert [done[2] for done in node.done] == ["prefer", "neutral", "prefer_not", "must_not"]

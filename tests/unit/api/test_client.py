@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import getpass
 import json
 import os
 import resource
@@ -223,6 +224,55 @@ def test_the_whole_reason_is_sent(served: Served, ask: Ask) -> None:
     assert [done[2] for done in served.node.done] == [words, words]
 
 
+# registrations
+
+
+def test_tags_and_pools_are_printed_a_line_each(ask: Ask) -> None:
+    one, other, third = (f"orders-{n}.example.com" for n in (1, 2, 3))
+    for words, printed in (
+        ("tag -i orders-1 -t role=db", f"{one}:3306\n"),
+        ("tag -i orders-2 -t new", f"{other}:3306\n"),
+        ("tag -i orders-2 --tag role=web", f"{other}:3306\n"),
+        ("tags -i orders-2", "new=\nrole=web\n"),
+        ("tags -i orders-3:3307", ""),
+        ("tag-value -i orders-2 -t role", "web\n"),
+        ("tag-value -i orders-2 -t new", "\n"),
+        ("tagged -t role", f"{one}:3306\n{other}:3306\n"),
+        ("tagged -t role,~new", f"{one}:3306\n"),
+        ("tagged -t ~role=web -i orders-2", f"{one}:3306\n"),  # whatever ORCHESTRATOR_INSTANCE says
+        ("untag -i orders-1 -t role=web", ""),
+        ("untag -i orders-1 -t role", f"{one}:3306\n"),
+        ("untag-all -t role=web", f"{other}:3306\n"),
+        ("tagged -t role", ""),
+        ("submit-pool-instances -i orders-1:3306,orders-3:3307 -l web", "web\n"),
+        ("which-heuristic-cluster-pool-instances -a orders", f"{one}:3306\n{third}:3307\n"),
+        ("which-heuristic-cluster-pool-instances -i orders-2:3306 -l web", f"{one}:3306\n{third}:3307\n"),
+        ("which-heuristic-cluster-pool-instances -a orders -l other", ""),
+    ):
+        name, *options = words.split()
+        assert (words, *ask("-c", name, *options)) == (words, 0, printed, "")
+
+
+def test_downtime_and_maintenance(served: Served, ask: Ask) -> None:
+    key = "orders-2.example.com:3306"
+    reason = "it is the disk, again & again"
+    assert ask("-c", "begin-downtime", "-i", key, "-r", reason, "-o", "me") == (0, f"{key}\n", "")
+    asked = served.node.done[-1][1]
+    assert (asked.owner, asked.reason, asked.seconds) == ("me", reason, 600)  # type: ignore[attr-defined]
+    assert ask("-c", "begin-downtime", "-i", key, "-r", "x", "-u", "2h")[0] == 0
+    asked = served.node.done[-1][1]
+    assert (asked.owner, asked.seconds) == (getpass.getuser(), 7200)  # type: ignore[attr-defined]
+    assert ask("-c", "end-downtime", "-i", key) == (0, f"{key}\n", "")
+    assert ask("-c", "begin-maintenance", "-i", key, "-r", reason, "-o", "me") == (0, f"{key}\n", "")
+    status, out, err = ask("-c", "begin-maintenance", "-i", key, "-r", "more", "-o", "you")
+    assert (status, out) == (1, "0\n")
+    assert err == f"Cannot begin maintenance for instance: {key}: it is in maintenance already\n"
+    assert ask("-c", "end-maintenance", "-i", key) == (0, f"{key}\n", "")
+    assert ask("-c", "register-hostname-unresolve", "-i", key, "-H", "vip") == (0, f"{key}\n", "")
+    assert ask("-c", "deregister-hostname-unresolve", "-i", key) == (0, f"{key}\n", "")
+    assert ask("-c", "begin-downtime", "-i", key, "-r", "x", "-u", "soon")[0] == 1
+
+
 def test_acknowledging_reaches_the_store(served: Served, ask: Ask) -> None:
     async def recover_once() -> None:
         entry = AnalysisEntry(
@@ -294,6 +344,13 @@ def test_misread_options_are_errors(words: list[str], complaint: str) -> None:
         (["-c", "topology"], "alias|instance must be provided"),
         (["-c", "register-candidate", "-i", "a"], "promotion-rule must be provided"),
         (["-c", "ack-all-recoveries"], "reason must be provided"),
+        (["-c", "begin-downtime", "-i", "a"], "reason must be provided"),
+        (["-c", "begin-downtime", "-i", "a", "-r", "x", "-o", ""], "owner must be provided"),
+        (["-c", "begin-maintenance", "-i", "a", "-r", "a/b"], "reason must be without / # and ?"),
+        (["-c", "tag", "-i", "a"], "tag must be provided"),
+        (["-c", "tagged"], "tag must be provided"),
+        (["-c", "submit-pool-instances", "-i", "a"], "pool must be provided"),
+        (["-c", "register-hostname-unresolve", "-i", "a"], "hostname must be provided"),
         (["-c", "api"], "path must be provided"),
         (["-c", "clusters", "-U", "ftp://a"], "is not an URL of http or https"),
         (["-c", "clusters", "-e", "nonsense"], "Name:value"),

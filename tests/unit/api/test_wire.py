@@ -11,6 +11,7 @@ import pytest
 from api.wire import WireError, analysis_to_wire, dumps, instance_from_wire, instance_to_wire
 from api.wire_kinds import quote, unquote
 from services.analysis import AnalysisPolicy, analyze
+from services.topology.channel import Channel, ChannelTls
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import InstanceKey
@@ -42,6 +43,7 @@ ReplicationSourcePublicKeyPath ReplicationSSLVerifyServerCert ReplicationGetSour
 LastDiscoveryLatency ReplicationGroupName ReplicationGroupIsSinglePrimary ReplicationGroupMemberState
 ReplicationGroupMemberRole ReplicationGroupMembers ReplicationGroupPrimaryInstanceKey QSP
 LastCheckPartialSuccess BinlogCoordinatesStaleSeconds LastCheckOutcome LastCheckError
+ReplicationChannels
 """
 
 ANALYSIS_FIELDS = """
@@ -75,12 +77,22 @@ NOT_ON_THE_WIRE = {
     "semi_sync_master_no_tx",
     "semi_sync_unbroken",
     "lacking_privileges",
+    "maintenance",
     "last_check_outcome",
     "last_check_error",
     "checked_at",
     "seen_at",
     "cluster_id",
     "problems",
+    "channels",
+    "channel_name",
+    "replication_user",
+    "replication_tls",
+    "reported_hostname",
+    "reported_host",
+    "detected_cluster_domain",
+    "detected_promotion_rule",
+    "also_known_as",
 }
 """Facts that the reference's shape has no field for, or that are not read back."""
 
@@ -100,7 +112,11 @@ def filled() -> Instance:
             values[each.name] = BinlogCoordinates(f"log.{number:06}", number, each.name.startswith("relay"))
         elif each.name in ("key", "master_key", "replication_group_primary_key"):
             values[each.name] = InstanceKey(f"host{number}", number)
-        elif each.name in ("replicas", "replication_group_members"):
+        elif each.name == "channels":
+            values[each.name] = (Channel(name="west"),)
+        elif each.name == "replication_tls":
+            values[each.name] = ChannelTls(ca_file="/ca.pem")
+        elif each.name in ("also_known_as", "replicas", "replication_group_members"):
             values[each.name] = (A, B)
         elif each.name == "problems":
             values[each.name] = ("errant_gtid",)
@@ -134,6 +150,17 @@ def test_an_instance_of_which_nothing_is_known() -> None:
     assert (wire["ReplicationIOThreadState"], wire["ReplicationIOThreadRuning"]) == (-1, False)
     assert (wire["Replicas"], wire["Problems"], wire["QSP"]) == ([], [], {})
     assert (wire["Version"], wire["PromotionRule"], wire["LastIOError"]) == ("Unknown", "neutral", "")
+
+
+def test_all_channels_are_shown_and_the_tls_settings_of_the_one() -> None:
+    tls = ChannelTls(ca_file="/ca.pem", private_key="/key.pem", verify_server_certificate=True)
+    channels = (Channel(name="east", master_key=B), Channel(name="west", master_key=A, sql_delay_seconds=9))
+    wire = instance_to_wire(Instance(key=A, master_key=A, channels=channels, replication_tls=tls))
+    shown = wire["ReplicationChannels"]
+    assert [(one["ChannelName"], one["SQLDelay"]) for one in shown] == [("east", 0), ("west", 9)]
+    assert shown[1]["MasterKey"] == WIRE_A
+    assert (wire["ReplicationSSLCAFile"], wire["ReplicationSSLKey"]) == ("/ca.pem", "/key.pem")
+    assert wire["ReplicationSSLVerifyServerCert"] == {"Bool": True, "Valid": True}
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ OWN_DEFAULTS = {
     "RaftSSLCertFile": "",
     "RaftSSLPrivateKeyFile": "",
     "RaftSSLCAFile": "",
+    "RaftQuorumOfEyes": True,
 }
 
 

@@ -184,6 +184,20 @@ def test_what_is_downtimed_is_acted_upon_once_that_ends(clock: Clock) -> None:
     assert why_not(gates, later(view_of(), clock.now)) == "", "the failure has lasted meanwhile"
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, ""),
+        ({"is_downtimed": True}, "it is unknown, or downtimed"),
+        ({"maintenance": "me: new disk"}, "it is under maintenance"),
+    ],
+)
+def test_no_witness_is_asked_about_who_is_left_alone(changes: dict[str, object], reason: str) -> None:
+    view = view_of()
+    instances = [replace(one, **changes) if one.key == MASTER else one for one in view.instances]  # type: ignore[arg-type]
+    assert gates_with().why_not_even_ask(replace(view, instances=tuple(instances))) == reason
+
+
 def test_a_changed_configuration_decides_anew(clock: Clock) -> None:
     values = {"BackendDB": "sqlite", "SQLite3DataFile": "/tmp/x.db", "RecoverMasterClusterFilters": ["*"]}
     in_force = [from_mapping(values).settings]

@@ -18,8 +18,9 @@ from services.mysql.poll import poll_statements
         ("8.0.40", "MySQL 8.0.23"),
         ("8.0.23", "MySQL 8.0.23"),
         ("8.3.0", "MySQL 8.0.23"),
-        ("8.0.22", "MySQL 5.7"),
-        ("8.0.9", "MySQL 5.7"),  # compared as numbers
+        ("8.0.22", "MySQL 8.0"),
+        ("8.0.9", "MySQL 8.0"),  # compared as numbers
+        ("8.0.1", "MySQL 5.7"),
         ("5.7.44-log", "MySQL 5.7"),
         ("5.5.8", "MySQL 5.7"),
         ("", "MySQL 5.7"),

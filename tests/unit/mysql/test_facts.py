@@ -6,23 +6,27 @@ from typing import Any
 
 import pytest
 
-from services.mysql.facts import apply_replica_status, apply_semi_sync, apply_variables, found_replicas
+from services.mysql.channel_facts import apply_replica_status
+from services.mysql.facts import apply_semi_sync, apply_settings, apply_variables
+from services.mysql.found import found_replicas
 from services.topology.coordinates import NO_COORDINATES, BinlogCoordinates
 from services.topology.instance import Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
 
 BLANK = Instance(key=InstanceKey("a", 3306))
-VARIABLES: dict[str, Any] = {
-    "server_id": 7,
+SETTINGS: dict[str, Any] = {
     "server_uuid": "u-1",
     "version": "9.7.0",
     "version_comment": "MySQL Community Server - GPL",
-    "read_only": 1,
-    "super_read_only": 0,
-    "binlog_format": "ROW",
     "binlog_row_image": "FULL",
     "log_bin": 1,
     "log_replica_updates": 1,
+}
+VARIABLES: dict[str, Any] = {
+    "server_id": 7,
+    "read_only": 1,
+    "super_read_only": 0,
+    "binlog_format": "ROW",
     "gtid_mode": "ON",
     "gtid_executed": "u-1:1-5,\nu-2:7",
     "gtid_purged": "",
@@ -58,8 +62,8 @@ def channel(**changes: Any) -> Instance:
     return apply_replica_status(BLANK, [{**CHANNEL, **changes}])
 
 
-def test_variables() -> None:
-    seen = apply_variables(BLANK, VARIABLES)
+def test_variables_and_settings() -> None:
+    seen = apply_settings(apply_variables(BLANK, VARIABLES), SETTINGS)
     assert (seen.server_id, seen.server_uuid, seen.version, seen.flavor) == (7, "u-1", "9.7.0", "MySQL")
     assert (seen.read_only, seen.super_read_only) == (True, False)
     assert seen.executed_gtid_set == "u-1:1-5,u-2:7", "in one line"
@@ -67,19 +71,15 @@ def test_variables() -> None:
 
 
 def test_variables_that_a_flavour_lacks_are_empty() -> None:
-    maria = {
-        name: VARIABLES[name] for name in VARIABLES if not name.startswith(("gtid", "super", "server_uuid"))
-    }
-    seen = apply_variables(BLANK, {**maria, "version": "10.11.6-MariaDB", "read_only": "OFF"})
-    assert (seen.super_read_only, seen.read_only, seen.executed_gtid_set, seen.server_uuid) == (
-        False,
-        False,
-        "",
-        "",
-    )
-    assert seen.flavor == "MariaDB"
+    maria = {name: VARIABLES[name] for name in VARIABLES if not name.startswith(("gtid", "super"))}
+    seen = apply_variables(BLANK, {**maria, "read_only": "OFF"})
+    assert (seen.super_read_only, seen.read_only, seen.executed_gtid_set) == (False, False, "")
+    settings = {**SETTINGS, "version": "10.11.6-MariaDB"}
+    del settings["server_uuid"]
+    seen = apply_settings(BLANK, settings)
+    assert (seen.server_uuid, seen.flavor) == ("", "MariaDB")
     states = {"gtid_binlog_state": "0-1-5,0-2-7", "gtid_slave_pos": "0-2-7"}
-    seen = apply_variables(BLANK, {**maria, **states, "version": "10.11.6-MariaDB"})
+    seen = apply_variables(BLANK, {**maria, **states})
     assert (seen.gtid_binlog_state, seen.gtid_slave_pos) == ("0-1-5,0-2-7", "0-2-7")
     assert (seen.executed, seen.executed_gtid_set) == ("0-1-5,0-2-7,0-2-7", "")
 
@@ -131,10 +131,17 @@ def test_a_channel_of_mariadb() -> None:
     assert apply_replica_status(BLANK, [{**old, "Replicate_Ignore_Domain_Ids": "1"}]).has_replication_filters
 
 
-def test_of_several_channels_the_one_without_a_name_counts() -> None:
+def test_of_several_channels_the_last_counts_but_those_of_a_group_never() -> None:
     named = {**CHANNEL, "Channel_Name": "other", "Source_Host": "elsewhere"}
-    assert apply_replica_status(BLANK, [named, {**CHANNEL, "Channel_Name": ""}]).master_key.hostname == "m"
-    assert apply_replica_status(BLANK, [named]).master_key.hostname == "elsewhere"
+    group = {**CHANNEL, "Channel_Name": "group_replication_applier", "Source_Host": "<NULL>"}
+    seen = apply_replica_status(BLANK, [{**CHANNEL, "Channel_Name": ""}, named, group])
+    assert seen.master_key.hostname == "elsewhere"
+    assert [channel.master_key.hostname for channel in seen.channels] == ["m", "elsewhere", "<NULL>"]
+    assert apply_replica_status(BLANK, [group]).master_key == NO_KEY
+    connection = {**CHANNEL, "Connection_name": "", "Source_Host": "first"}
+    assert apply_replica_status(BLANK, [connection, {**named, "Connection_name": "z"}]).master_key == (
+        InstanceKey("first", 3307)
+    )
 
 
 def test_a_channel_that_has_read_nothing_has_no_coordinates() -> None:

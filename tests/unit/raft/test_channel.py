@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from services.consensus.messages import Message, TimeoutNow
 from services.raft.channel import Channel, accept, greet
@@ -18,6 +13,7 @@ from services.raft.config import Address, RaftConfig, TlsFiles
 from services.raft.errors import PeerError, RaftConfigurationError
 from services.raft.peers import Peers
 from services.sandbox.ports import free_port
+from tests.certificates import Authority
 from tests.servers import wait_until_async
 
 SECRET = "a secret of the test, long enough"
@@ -119,49 +115,6 @@ async def test_a_frame_too_long_is_not_read(tmp_path: Path) -> None:
         await dialled.read()
 
 
-class Authority:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-        self.file = folder / "authority.pem"
-        certificate = self._signed(self._name, self._key.public_key(), x509.BasicConstraints(True, None))
-        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-    def files(self, name: str) -> TlsFiles:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = self._signed(
-            subject, key.public_key(), x509.SubjectAlternativeName([x509.DNSName(name)])
-        )
-        paths = self._folder / f"{name}.crt", self._folder / f"{name}.key"
-        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        paths[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return TlsFiles(*paths, self.file)
-
-    def _signed(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType
-    ) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.timezone.utc)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-            .sign(self._key, hashes.SHA256())
-        )
-
-
 @pytest.mark.parametrize(
     ("certificate_of_a", "said"), [("a", ""), ("z", "the certificate of a names z"), ("foreign", "foreign")]
 )
@@ -187,8 +140,10 @@ async def test_mutual_tls(tmp_path: Path, certificate_of_a: str, said: str) -> N
             await wait_until_async(lambda: "not dialled" not in a_to_b.error and a_to_b.error, 5, "a tried")
             assert not peers[1].is_heard("a")
             assert not a_to_b.connected
-            if said != "foreign":
-                assert said in b_to_a.error
+            assert (said if said != "foreign" else "its certificate is not accepted") in b_to_a.error
+            if said == "foreign":
+                assert "its certificate is not accepted" in a_to_b.error
+                assert str(of_a.authority) in a_to_b.error
             return
         await wait_until_async(lambda: a_to_b.connected and b_to_a.connected, 5, "both are connected")
         a_to_b.send(TimeoutNow(7))

@@ -20,7 +20,8 @@ from services.store.times import shifted, utc_now
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, Observation, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import CandidateRule, DeposedMaster, Downtime
+from services.topology.records import DeposedMaster
+from services.topology.registrations import CandidateRule, Downtime
 
 OLD, NEW, OTHER = (InstanceKey(f"db{n}", 3306) for n in (1, 2, 3))
 UTC = "2026-11-22T20:46:24Z"

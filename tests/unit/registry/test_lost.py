@@ -10,7 +10,7 @@ from services.registry.lost import settle
 from services.store.times import shifted
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import Downtime
+from services.topology.registrations import Downtime
 from services.topology.tree import ClusterIdentity, Topology, TreePolicy, derive
 
 OLD, NEW, LOST = (InstanceKey(name, 3306) for name in ("old", "new", "lost"))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from services.registry.facts import facts_from_json, facts_to_json, lasting_facts
 from services.registry.registry import Registry, RegistryPolicy
+from services.topology.channel import Channel, ChannelTls
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, Observation, ThreadState
 from services.topology.keys import InstanceKey
@@ -126,6 +127,8 @@ def test_facts_survive_the_store() -> None:
         self_coordinates=BinlogCoordinates("b.000007", 4711),
         executed_gtid_set="6f0a2b1c-0000-0000-0000-000000000001:1-5",
         promotion_rule="prefer",
+        channels=(Channel(name="west", master_key=MASTER, tls=ChannelTls(ca_file="/ca.pem")),),
+        replication_tls=ChannelTls(ca_file="/ca.pem", verify_server_certificate=True),
     )
     assert facts_from_json(facts_to_json(instance)) == instance
 

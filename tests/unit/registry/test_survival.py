@@ -16,7 +16,7 @@ from services.store.times import shifted, utc_now
 from services.topology.instance import CheckOutcome, Instance, Observation, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.merging import merge
-from services.topology.records import CandidateRule, Downtime
+from services.topology.registrations import CandidateRule, Downtime
 from tests.servers import wait_until_async
 
 M, A = InstanceKey("m", 3306), InstanceKey("a", 3306)

@@ -16,7 +16,7 @@ from services.store.instances import KnownInstance
 from services.store.mysql import GUARD_TABLE
 from services.store.schema import METADATA, SETTINGS, VERSION_TABLE
 from services.store.store import Store
-from services.topology.records import CandidateRule
+from services.topology.registrations import CandidateRule
 from tests.unit.store.samples import MASTER, REPLICA, T0, recovery
 
 

@@ -30,3 +30,9 @@ def test_what_a_query_told_goes_before_the_pattern_and_stays() -> None:
 
 def test_a_place_that_nothing_tells_any_more_is_forgotten() -> None:
     assert placed(Instance(key=SERVER.key, data_center="west"), PlacePatterns()).data_center == ""
+
+
+def test_a_rule_that_was_told_makes_a_candidate() -> None:
+    patterns = PlacePatterns(asked=frozenset({"detected_promotion_rule"}))
+    told = placed(Instance(key=SERVER.key, detected_promotion_rule="prefer"), patterns)
+    assert (told.promotion_rule, told.is_candidate) == ("prefer", True)

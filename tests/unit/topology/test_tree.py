@@ -348,3 +348,56 @@ def test_errant_transactions_are_a_problem_beside_others() -> None:
     master = server("a", executed_gtid_set=f"{uuid('a')}:1")
     replica = server("b", "a", executed_gtid_set=f"{uuid('b')}:1", replication_lag_seconds=60)
     assert tree(master, replica).instances[key("b")].problems == ("replication_lag", "errant_gtid")
+
+
+# What queries and the configuration suggest
+
+
+def aliases(topology: Topology) -> dict[str, str]:
+    return {found.key.hostname: found.suggested_cluster_alias for found in topology.instances.values()}
+
+
+def test_a_suggested_alias_is_that_of_the_source_whatever_a_replica_was_told() -> None:
+    topology = tree(
+        server("a", suggested_cluster_alias="shop"),
+        server("b", "a", suggested_cluster_alias="other"),
+        server("c", "b"),
+        server("z", suggested_cluster_alias="z"),
+    )
+    assert aliases(topology) == {"a": "shop", "b": "shop", "c": "shop", "z": "z"}
+    assert [cluster.alias for cluster in topology.clusters] == ["shop", "z"]
+
+
+def test_an_alias_that_a_person_gave_is_suggested_by_all_of_the_cluster() -> None:
+    identity = ClusterIdentity(id="one", master_key=key("a"), alias="till")
+    topology = tree(server("a", suggested_cluster_alias="shop"), server("b", "a"), identities=(identity,))
+    assert aliases(topology) == {"a": "till", "b": "till"}
+
+
+def test_a_clusters_name_tells_its_alias_where_nothing_else_does() -> None:
+    policy = TreePolicy(aliases_by_name=(("^a", "by-name"), ("^b", "never")))
+    servers = (server("a1"), server("r1", "a1"), server("a2", suggested_cluster_alias="told"), server("x"))
+    topology = derive(servers, (), policy, NOW)
+    assert aliases(topology) == {"a1": "by-name", "r1": "by-name", "a2": "told", "x": ""}
+    assert {cluster.name: cluster.alias for cluster in topology.clusters} == {
+        "a1:3306": "by-name",
+        "a2:3306": "told",
+        "x:3306": "x:3306",
+    }
+
+
+def test_the_domain_is_that_which_the_master_was_told_unless_a_person_gave_one() -> None:
+    servers = (
+        server("a", detected_cluster_domain="a.example"),
+        server("b", "a", detected_cluster_domain="b"),
+    )
+    assert tree(*servers).clusters[0].domain == "a.example"
+    identity = ClusterIdentity(id="one", master_key=key("a"), domain="given.example")
+    assert tree(*servers, identities=(identity,)).clusters[0].domain == "given.example"
+
+
+def test_two_endpoints_with_one_uuid_are_two_servers_and_a_problem() -> None:
+    topology = tree(server("a"), server("b", "a"), server("c", "a", server_uuid=uuid("b")))
+    assert len(topology.instances) == 3
+    problems = {found.key.hostname: found.problems for found in topology.instances.values()}
+    assert problems == {"a": (), "b": ("duplicate_server_uuid",), "c": ("duplicate_server_uuid",)}

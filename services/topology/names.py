@@ -1,0 +1,180 @@
+"""How servers are named: one server reached under several names is one instance (discovery.md 4).
+
+Two steps, as in the reference. A host name is resolved by itself (`HostnameResolveMethod`: as it is, by its
+canonical name, by its address); an endpoint by what the server there calls itself
+(`MySQLHostnameResolveMethod`). Unlike the reference, a server's own name counts only where it was seen to
+lead to that same server. Pure: whoever looks up or dials tells what was found.
+
+What is learned stays while it is used: when its time is over it is looked up again, not forgotten, so that no
+replica loses its source for a name server that is down.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from services.topology.keys import InstanceKey
+
+__all__ = ["NamePolicy", "NameTable", "ResolvedName", "own_name"]
+
+_LOOKED_UP = ("cname", "ip")
+_BY_HOSTNAME = ("default", "hostname", "@@hostname")
+_BY_REPORT = ("report_host", "@@report_host")
+_FAILURE_SECONDS = 60.0
+"""A name that does not resolve stands for itself so long, then it is tried again."""
+_MOST_NAMES = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamePolicy:
+    """The settings that matter here."""
+
+    method: str = "default"  # none, default, cname, ip
+    own_method: str = "none"  # none, default, hostname, @@hostname, report_host, @@report_host
+    reject: str = ""  # a regular expression; resolved names that match are not used
+    expiry_seconds: float = 3600.0
+
+    @property
+    def looks_up(self) -> bool:
+        return self.method in _LOOKED_UP
+
+    def rejects(self, name: str) -> bool:
+        return bool(self.reject) and re.search(self.reject, name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedName:
+    """What a name stands for, and until when that is believed, in seconds of the table's clock."""
+
+    name: str
+    until: float
+
+
+def own_name(key: InstanceKey, hostname: str, report_host: str, policy: NamePolicy) -> InstanceKey | None:
+    """The name under which a server at ``key`` wants to be known; None if ``key`` is it, or it says none.
+
+    ``hostname`` and ``report_host`` are what it says of itself. A loopback address stays in spite of
+    ``@@hostname``: that is a name of the host, and leads to another address.
+    """
+    if policy.own_method in _BY_HOSTNAME:
+        name = "" if _is_loopback(key.hostname) else hostname
+    else:
+        name = report_host if policy.own_method in _BY_REPORT else ""
+    if not name or name.lower() == key.hostname.lower() or not _can_resolve(name) or policy.rejects(name):
+        return None
+    return InstanceKey(name, key.port)
+
+
+@dataclass(slots=True)
+class NameTable:
+    """Belongs to one event loop. Times are seconds of one monotonic clock, which the caller reads."""
+
+    policy: NamePolicy = field(default_factory=NamePolicy)
+    _hosts: dict[str, ResolvedName] = field(default_factory=dict)
+    _endpoints: dict[InstanceKey, InstanceKey] = field(default_factory=dict)
+    _until: dict[InstanceKey, float] = field(default_factory=dict)
+    _wanted: set[str] = field(default_factory=set)
+
+    def resolve(self, key: InstanceKey) -> InstanceKey:
+        """The instance that is meant by an endpoint, as far as is known."""
+        if not key.names_a_server:
+            return key
+        host = self._hosts.get(key.hostname)
+        named = InstanceKey(host.name, key.port) if host is not None and self.policy.looks_up else key
+        own = self._endpoints.get(named)
+        return own if own is not None else self._endpoints.get(key, named)
+
+    def is_settled(self, key: InstanceKey) -> bool:
+        """False for a name that has to be looked up first; it is among `wanted` from then on."""
+        if not self.policy.looks_up or not key.names_a_server or not _can_resolve(key.hostname):
+            return True
+        if key.hostname in self._hosts or key in self._endpoints or _is_address(key.hostname):
+            return True
+        if len(self._wanted) < _MOST_NAMES:
+            self._wanted.add(key.hostname)
+        return False
+
+    def wanted(self, now: float) -> frozenset[str]:
+        """Names to be looked up: new ones, and those whose time is over."""
+        if not self.policy.looks_up:
+            return frozenset()
+        return frozenset(self._wanted) | {host for host, known in self._hosts.items() if known.until <= now}
+
+    def found(self, host: str, name: str | None, now: float) -> None:
+        """A look-up of ``host`` has ended; None: it failed. What was known of it before then stays."""
+        self._wanted.discard(host)
+        if name is None or self.policy.rejects(name):
+            known = self._hosts.get(host)
+            kept = host if known is None or name is not None else known.name
+            self._hosts[host] = ResolvedName(kept, now + min(_FAILURE_SECONDS, self.policy.expiry_seconds))
+            return
+        self._hosts[host] = ResolvedName(name, now + self.policy.expiry_seconds)
+
+    def learn(self, endpoint: InstanceKey, own: InstanceKey, now: float) -> None:
+        """The server at ``endpoint`` is the one at ``own``: they were compared."""
+        if endpoint == own:
+            return
+        self._endpoints[endpoint] = own
+        self._until[endpoint] = now + self.policy.expiry_seconds
+        for other, target in list(self._endpoints.items()):  # names lead to instances, not to names
+            if target == endpoint:
+                self._endpoints[other] = own
+        self._endpoints.pop(own, None)
+
+    def defer(self, endpoint: InstanceKey, until: float) -> None:
+        """Believe for so long what cannot be found out now."""
+        if endpoint in self._endpoints:
+            self._until[endpoint] = until
+
+    def unlearn(self, endpoint: InstanceKey) -> None:
+        self._endpoints.pop(endpoint, None)
+        self._until.pop(endpoint, None)
+
+    def doubtful(self, now: float) -> Mapping[InstanceKey, InstanceKey]:
+        """Endpoints that should be compared again with what they stand for."""
+        return {one: own for one, own in self._endpoints.items() if self._until.get(one, 0.0) <= now}
+
+    def names_of(self, own: InstanceKey) -> tuple[InstanceKey, ...]:
+        """The other endpoints at which an instance was met."""
+        return tuple(sorted(endpoint for endpoint, target in self._endpoints.items() if target == own))
+
+    def cache(self, instances: Iterable[InstanceKey], now: float) -> dict[str, ResolvedName]:
+        """All names that are known and what they stand for, sorted: what `hostname-resolve-cache` shows."""
+        until = now + self.policy.expiry_seconds
+        shown = {key.hostname: ResolvedName(key.hostname, until) for key in instances}
+        shown |= self._hosts
+        shown |= {
+            endpoint.hostname: ResolvedName(own.hostname, self._until.get(endpoint, now))
+            for endpoint, own in self._endpoints.items()
+        }
+        return dict(sorted(shown.items()))
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self._hosts or self._endpoints)
+
+    def reset(self) -> None:
+        """Forget all of it; what is still used is learned again."""
+        self._hosts.clear()
+        self._endpoints.clear()
+        self._until.clear()
+
+
+def _can_resolve(host: str) -> bool:
+    """Lists of names and the marks of detached replicas are no host names."""
+    return bool(host) and "," not in host and not host.startswith("//")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host.lower() == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
