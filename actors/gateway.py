@@ -27,9 +27,11 @@ from actors.spec import Configuration, NodeSpec
 from actors.tasks import until_started
 from services import VERSION
 from services.analysis import ReplicationAnalysis
+from services.analysis.changelog import AnalysisChangelog
 from services.config import Settings
 from services.election.clock import boottime
 from services.election.process_lock import ProcessLock
+from services.measuring.samples import Measured
 from services.node_view import (
     AuditReads,
     EventLog,
@@ -51,7 +53,7 @@ from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
 from services.topology.tree import Cluster, Topology
 
-__all__ = ["Gateway", "Push"]
+__all__ = ["Gateway", "GatewayNode", "Push", "listen"]
 
 APPLICATION = "api.app:create_app"
 """Imported by name: the actors know of the API only that it makes an application of a `Node`."""
@@ -62,6 +64,7 @@ _STALE_SECONDS = 10.0  # without news from Topology for so long, the node is not
 _RAFT_SECONDS = 3.0  # the Leader tells of its raft member each second, at least
 _CHANGE_SECONDS = 10.0
 _RECOVER_SECONDS = 120.0
+_LOCATE_SECONDS = 90.0
 _SNAPSHOT_SECONDS = 2.0
 _BIND_RETRY_SECONDS = 0.1
 _BACKLOG = 512
@@ -78,6 +81,8 @@ class Push:
     recoveries_enabled: bool
     store_error: str
     events: tuple[News, ...]
+    measured: Measured | None = None
+    """Samples since the last one."""
     run: str
     """Which Topology it is from: one that was started again begins to count anew."""
     number: int
@@ -96,6 +101,9 @@ class GatewayNode:
         # Milliseconds since 1970: beyond the numbers of a gateway before this one.
         self._events = EventLog(start=int(time.time() * 1000))
         self._heard: deque[News] = deque(maxlen=NEWS_KEPT)
+        self._changelog = AnalysisChangelog()
+        self._measured = Measured()
+        store.database.note = self._measured.query
         self._push: Push | None = None
         self._pushed_at = 0.0
         self._lead = Lead()
@@ -108,6 +116,10 @@ class GatewayNode:
         known = self._push
         if known is None or known.run != push.run or known.number < push.number:
             self._push, self._pushed_at = push, boottime()
+            self._changelog.note(push.analysis, utc_now())
+        if push.measured is not None:
+            self._measured.extend(push.measured)
+            self._measured.forget_before(time.time() - self.settings.DiscoveryCollectionRetentionSeconds)
         for news in push.events:
             if news in self._heard:  # whoever was not sure that it had come has sent it again
                 continue
@@ -160,6 +172,14 @@ class GatewayNode:
     @property
     def store(self) -> AuditReads:
         return self._store
+
+    @property
+    def changelog(self) -> AnalysisChangelog:
+        return self._changelog
+
+    @property
+    def measured(self) -> Measured:
+        return self._measured
 
     def status(self) -> NodeStatus:
         now = boottime()
@@ -233,6 +253,10 @@ class GatewayNode:
     async def refresh(self, key: InstanceKey) -> None:
         await self._topology("refresh", key, timeout=20.0)
         await self._catch_up()
+
+    async def locate_errant(self, key: InstanceKey) -> tuple[str, ...]:
+        located: tuple[str, ...] = await self._topology("locate_errant", key, timeout=_LOCATE_SECONDS)
+        return located
 
     async def hostname_resolves(self) -> dict[str, tuple[str, int]]:
         found: dict[str, tuple[str, int]] = await self._topology("hostname_resolves")
@@ -365,7 +389,7 @@ class Gateway:
         host, port = settings.listen_endpoint
         while True:
             try:
-                return _socket(host, port)
+                return listen(host, port)
             except OSError as error:
                 self._state = f"cannot listen on {settings.ListenAddress}: {error.strerror} (ListenAddress)"
                 await asyncio.sleep(_BIND_RETRY_SECONDS)
@@ -400,9 +424,12 @@ def _as_node(node: GatewayNode) -> Node:
     return node  # the type checker sees here that it is one
 
 
-def _socket(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Named, because asyncio switches Nagle's algorithm off only on sockets that say that they are TCP. With
+    # it, a reply on a kept connection waited 40 ms between its head and its body.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))

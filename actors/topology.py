@@ -36,6 +36,8 @@ from services.analysis import Emergency, RecoveryKind, ReplicationAnalysis
 from services.config import ConfigurationError, Settings, changed_keys
 from services.election.process_lock import ProcessLock, end_holder
 from services.execution.coordinator import ClusterView
+from services.measuring.samples import Measured
+from services.mysql.binlog_gtids import LocateError, locate_in_binary_logs
 from services.mysql.errors import MySQLError
 from services.mysql.names import OwnName
 from services.mysql.poll import PartialPollError, PolledServer
@@ -54,6 +56,7 @@ from services.store.backend import backend_of
 from services.store.errors import StoreError
 from services.store.store import Store
 from services.store.times import shifted, utc_now
+from services.topology.gtid import GtidSet
 from services.topology.instance import CheckOutcome, Instance, Observation
 from services.topology.keys import NO_KEY, InstanceKey, InvalidInstanceKeyError
 from services.topology.tree import Cluster, Topology
@@ -196,6 +199,11 @@ class TopologyActor:
         """A probe's news. Idempotent: merging the same observation twice changes nothing."""
         registry = self._ready()
         self._probes.reported(name)
+        if self._durable is not None:
+            for one in observations:
+                self._durable.measured.check(
+                    one.key, one.latency_seconds, one.error, age_seconds=one.age_seconds
+                )
         changes = registry.observe(observations, now=time.monotonic(), utc=utc_now())
         self._reported.set()
         self._reported = asyncio.Event()
@@ -357,8 +365,10 @@ class TopologyActor:
             self._dirty.clear()
             events = tuple(self._news)
             self._news.clear()
+            # Figures are no events: those of a push that was lost are gone.
+            measured = self._durable.measured.take() if self._durable is not None else None
             try:
-                await self._gateway.call("push", self._snapshot(events), timeout=_PUSH_SECONDS)
+                await self._gateway.call("push", self._snapshot(events, measured), timeout=_PUSH_SECONDS)
             except NodeError:
                 self._news = deque((*events, *self._news), NEWS_KEPT)
                 await asyncio.sleep(0.2)
@@ -368,7 +378,7 @@ class TopologyActor:
         """What a gateway that has just started needs."""
         return self._snapshot(())
 
-    def _snapshot(self, events: tuple[News, ...]) -> Push:
+    def _snapshot(self, events: tuple[News, ...], measured: Measured | None = None) -> Push:
         registry, now = self._ready(), time.monotonic()
         return Push(
             topology=registry.topology(now),
@@ -376,6 +386,7 @@ class TopologyActor:
             recoveries_enabled=self._durable.recoveries_enabled if self._durable else True,
             store_error=self._durable.last_error if self._durable else "",
             events=events,
+            measured=measured,
             run=self._run,
             number=next(self._snapshots),
         )
@@ -507,6 +518,24 @@ class TopologyActor:
         if self._durable is not None:
             await self._durable.identify(registry.topology(time.monotonic()))
         return registry.topology(time.monotonic()).instances[key]
+
+    async def locate_errant(self, key: InstanceKey) -> tuple[str, ...]:
+        """Names of the binary logs in which its errant transactions are. Raises RefusedError with the key."""
+        known = self._ready().topology(time.monotonic()).instances.get(key)
+        if known is None:
+            raise UnknownInstanceError(f"Cannot read instance: {key}")
+        if not known.gtid_errant:
+            raise RefusedError(f"{key}: no errant-gtid", None)
+        settings = self._settings
+        try:
+            return await locate_in_binary_logs(
+                key,
+                login(settings),
+                GtidSet.parse(known.gtid_errant),
+                connect_seconds=float(settings.MySQLConnectTimeoutSeconds),
+            )
+        except LocateError as error:
+            raise RefusedError(str(error), None) from None
 
     async def _probe_once(self, key: InstanceKey) -> Observation:
         settings, began = self._settings, time.monotonic()

@@ -18,19 +18,22 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import events
+from api import events, openapi
 from api.auth import AuthenticationMiddleware, authentication_warnings, check_authentication
 from api.replies import GZIP_FROM_BYTES, GZIP_LEVEL, crashed, envelope, not_found
 from api.routes import (
     audit,
     clusters,
     instances,
+    metrics,
     names,
     node,
     pools,
     raft,
     recovery,
+    refused,
     registrations,
+    rules,
     tags,
     web,
 )
@@ -82,13 +85,42 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     own_path = settings.StatusEndpoint.rstrip("/")
     if own_path == _STATUS_PATH:
         own_path = prefix + _STATUS_PATH  # only another path is taken as it is written
-    route(status, own_path.removeprefix("/"))(node.status)
-    app.include_router(status)
-    for module in (instances, clusters, registrations, tags, recovery, audit, names, node, raft, events):
-        app.include_router(module.reads, prefix=f"{prefix}/api")
-    for module in (instances, clusters, registrations, tags, pools, recovery, names, node, raft):
-        app.include_router(module.changes, prefix=f"{prefix}/api")
-    app.include_router(web.reads, prefix=prefix)
+    route(status, own_path.removeprefix("/"), reply=node.STATUS)(node.status)
+    served = [("", status)]
+    for module in (
+        instances,
+        clusters,
+        registrations,
+        tags,
+        recovery,
+        rules,
+        audit,
+        names,
+        node,
+        raft,
+        metrics,
+        events,
+        openapi,
+    ):
+        served.append((f"{prefix}/api", module.reads))
+    for module in (
+        instances,
+        clusters,
+        registrations,
+        tags,
+        pools,
+        recovery,
+        rules,
+        names,
+        node,
+        raft,
+        refused,
+    ):
+        served.append((f"{prefix}/api", module.changes))
+    served.append((prefix, web.reads))
+    for before, router in served:
+        app.include_router(router, prefix=before)
+    app.state.api.served = served
     for root in {"/", prefix or "/"}:
         app.add_api_route(root, web.home, methods=["GET", "HEAD"], include_in_schema=False)
 

@@ -8,10 +8,11 @@ was too slow, or that the node was restarted.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from starlette.responses import Response
 
+from api import wire_types
+from api.described import Bare, Parameter
 from api.replies import bare
 from api.routes.call import BadRequestError, ToCall, reading_router, route
 from api.wire import key_to_wire
@@ -26,8 +27,17 @@ WAITING_MAX = 200
 reads = reading_router()
 
 
-@route(reads, "events")
+@route(
+    reads,
+    "events",
+    reply=Bare(list[wire_types.Event]),
+    query={
+        "since": Parameter("number of the last event that was seen", {"type": "integer", "minimum": 0}),
+        "wait": Parameter("seconds to wait for an event, 30 at most", {"type": "number", "minimum": 0}),
+    },
+)
 async def events(call: ToCall) -> Response:
+    """What happened since then, oldest first; ``wait`` makes it wait for the first."""
     since = _since(call.query("since"))
     wait_seconds = _wait_seconds(call.query("wait"))
     if call.api.waiting >= WAITING_MAX:
@@ -40,7 +50,7 @@ async def events(call: ToCall) -> Response:
     return bare([event_to_wire(event) for event in found])
 
 
-def event_to_wire(event: Event) -> dict[str, Any]:
+def event_to_wire(event: Event) -> wire_types.Event:
     return {
         "Seq": event.seq,
         "At": event.at,

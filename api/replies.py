@@ -18,21 +18,30 @@ __all__ = [
     "GZIP_FROM_BYTES",
     "GZIP_LEVEL",
     "Body",
+    "JsonText",
     "SnapshotCache",
     "bare",
     "cached",
     "crashed",
     "envelope",
+    "enveloped",
     "not_found",
     "plain",
 ]
 
 GZIP_FROM_BYTES = 500
 """Below that, compressing costs more than it saves."""
-GZIP_LEVEL = 5
+GZIP_LEVEL = 1
+"""A megabyte of instances becomes little whatever the level, and in a third of the time of level 5."""
 
 _JSON = "application/json; charset=UTF-8"
 _TEXT = "text/plain; charset=utf-8"
+
+
+class JsonText(str):
+    """JSON that is ready to be sent."""
+
+    __slots__ = ()
 
 
 def bare(value: Any, status: int = 200) -> Response:
@@ -42,8 +51,13 @@ def bare(value: Any, status: int = 200) -> Response:
 
 def envelope(code: str, message: str, details: Any = None) -> Response:
     """``OK`` is HTTP 200 and ``ERROR`` 500, whatever the error."""
-    status = 200 if code == "OK" else 500
-    return bare({"Code": code, "Message": message, "Details": details}, status)
+    return bare(enveloped(code, message, details), 200 if code == "OK" else 500)
+
+
+def enveloped(code: str, message: str, details: Any = None) -> JsonText:
+    """The envelope itself. What is ready in ``details`` is put in as it is."""
+    inner = details if isinstance(details, JsonText) else dumps(details)
+    return JsonText(f'{{"Code":"{code}","Message":{dumps(message)},"Details":{inner}}}')
 
 
 def plain(text: str, status: int = 200) -> Response:
@@ -109,4 +123,5 @@ def cached(request: Request, body: Body) -> Response:
 
 def _octets(value: Any) -> bytes:
     # Texts of servers may hold bytes that were no UTF-8; those do not fail a whole reply.
-    return dumps(value).encode("utf-8", "replace")
+    text = value if isinstance(value, JsonText) else dumps(value)
+    return text.encode("utf-8", "replace")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from api.wire_kinds import COORDINATES, NULLABLE_WHOLE, QUOTED, key_to_wire
+from api.wire_kinds import COORDINATES, NULLABLE_WHOLE, QUOTED, Kind, dumps, key_to_wire
+from api.wire_types import ReplicationChannel
 from services.topology.channel import Channel, ThreadState
 
-__all__ = ["STATE_NUMBERS", "channel_to_wire"]
+__all__ = ["CHANNELS", "STATE_NUMBERS", "channel_to_wire"]
 
 STATE_NUMBERS = {
     ThreadState.NO_THREAD: -1,
@@ -17,7 +16,7 @@ STATE_NUMBERS = {
 }
 
 
-def channel_to_wire(channel: Channel) -> dict[str, Any]:
+def channel_to_wire(channel: Channel) -> ReplicationChannel:
     """One channel of a server, in the words that the API has for the single one."""
     return {
         "ChannelName": channel.name,
@@ -36,3 +35,15 @@ def channel_to_wire(channel: Channel) -> dict[str, Any]:
         "HasReplicationFilters": channel.has_replication_filters,
         "AllowTLS": channel.allow_tls,
     }
+
+
+def _never(_value: object) -> object:
+    raise AssertionError("this is written only")
+
+
+CHANNELS = Kind(
+    lambda channels: [channel_to_wire(each) for each in channels],
+    _never,
+    list[ReplicationChannel],
+    lambda channels: dumps([channel_to_wire(each) for each in channels]) if channels else "[]",
+)

@@ -1,16 +1,23 @@
 """How single values are written in the JSON of the API, and read back (http-api.md 6).
 
+A kind writes a value twice: as a value for ``json``, and as its JSON text. The texts are for lists of a
+thousand servers with a hundred fields each; a test holds both to be the same.
+
 Reading is strict about types and says what was expected; what may be missing is for the reader of a
 whole object to decide.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any
 
+from api import wire_types
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.keys import InstanceKey
 
@@ -20,15 +27,19 @@ __all__ = [
     "FLAG",
     "KEY",
     "KEYS",
+    "LONG_TEXT",
+    "NOTHING",
     "NULLABLE_FLAG",
     "NULLABLE_WHOLE",
     "NUMBER",
     "QUOTED",
     "RELAY_COORDINATES",
     "TEXT",
+    "TEXTS",
     "WHOLE",
     "Kind",
     "MisfitError",
+    "dumps",
     "key_to_wire",
     "quote",
     "unquote",
@@ -45,13 +56,34 @@ class MisfitError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A type of the API: how it is written and how it is read. ``read`` raises MisfitError."""
+    """A type of the API: how it is written, as value and as text, and read. ``read`` raises MisfitError."""
 
     write: Callable[[Any], Any]
     read: Callable[[Any], Any]
+    type: Any
+    """What is written, as a type."""
+    text: Callable[[Any], str]
+    """The JSON of what is written."""
 
 
-def key_to_wire(key: InstanceKey) -> dict[str, Any]:
+def dumps(value: Any) -> str:
+    """Compact JSON as the API gives it: order kept, ``<``, ``>`` and ``&`` escaped, no newline at the end."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.translate(_ESCAPES)  # outside of strings none of these can stand
+
+
+_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+
+
+def _long_text_json(text: str) -> str:
+    return encode_basestring(text).translate(_ESCAPES) if text else '""'
+
+
+_text_json = lru_cache(maxsize=16_384)(_long_text_json)
+"""For texts that are short, and the same for many servers."""
+
+
+def key_to_wire(key: InstanceKey) -> wire_types.Key:
     return {"Hostname": key.hostname, "Port": key.port}
 
 
@@ -168,6 +200,8 @@ def _keys(value: Any) -> tuple[InstanceKey, ...]:
 
 
 def _coordinates(is_relay: bool) -> Kind:
+    log_type = int(is_relay)
+
     def read(value: Any) -> BinlogCoordinates:
         members = _object(value, 'an object {"LogFile":…,"LogPos":…,"Type":…}')
         log_file = _member(members, "LogFile", _text, "")
@@ -175,12 +209,15 @@ def _coordinates(is_relay: bool) -> Kind:
         return BinlogCoordinates(log_file, _member(members, "LogPos", _whole, 0), is_relay and log_file != "")
 
     def write(place: BinlogCoordinates) -> dict[str, Any]:
-        return {"LogFile": place.log_file, "LogPos": place.log_pos, "Type": int(is_relay)}
+        return {"LogFile": place.log_file, "LogPos": place.log_pos, "Type": log_type}
 
-    return Kind(write, read)
+    def text(place: BinlogCoordinates) -> str:
+        return f'{{"LogFile":{_text_json(place.log_file)},"LogPos":{place.log_pos},"Type":{log_type}}}'
+
+    return Kind(write, read, wire_types.BinlogCoordinates, text)
 
 
-def _nullable(member: str, zero: Any, read_member: Callable[[Any], Any]) -> Kind:
+def _nullable(member: str, zero: Any, read_member: Callable[[Any], Any], kind: Any) -> Kind:
     """``{"Int64":5,"Valid":true}``; read also from the bare value."""
 
     def read(value: Any) -> Any:
@@ -192,11 +229,15 @@ def _nullable(member: str, zero: Any, read_member: Callable[[Any], Any]) -> Kind
     def write(value: Any) -> dict[str, Any]:
         return {member: zero if value is None else value, "Valid": value is not None}
 
-    return Kind(write, read)
+    return Kind(write, read, kind, lru_cache(maxsize=1024)(lambda value: dumps(write(value))))
 
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _never(_value: Any) -> Any:
+    raise AssertionError("this is written only")
 
 
 _STORED_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)Z")
@@ -211,16 +252,33 @@ def _as_stored(value: Any) -> str:
     return _SHOWN_TIME.sub(r"\1T\2Z", _text(value))
 
 
-TEXT = Kind(_same, _text)
-COMPUTED_TIME = Kind(_as_computed, _as_stored)
+def _key_json(key: InstanceKey) -> str:
+    return f'{{"Hostname":{_text_json(key.hostname)},"Port":{key.port}}}'
+
+
+TEXT = Kind(_same, _text, str, _text_json)
+LONG_TEXT = Kind(_same, _text, str, _long_text_json)
+COMPUTED_TIME = Kind(_as_computed, _as_stored, str, lambda time: _text_json(_as_computed(time)))
 """A time that the reference's backend computes, such as an end: without ``T`` and ``Z`` (http-api.md 6)."""
-WHOLE = Kind(_same, _whole)
-NUMBER = Kind(_same, _number)
-FLAG = Kind(_same, _flag)
-QUOTED = Kind(quote, lambda value: unquote(_text(value)))
-KEY = Kind(key_to_wire, _key)
-KEYS = Kind(lambda keys: [key_to_wire(key) for key in sorted(keys)], _keys)
+WHOLE = Kind(_same, _whole, int, str)
+NUMBER = Kind(_same, _number, float, repr)
+FLAG = Kind(_same, _flag, bool, {True: "true", False: "false"}.__getitem__)
+QUOTED = Kind(
+    quote,
+    lambda value: unquote(_text(value)),
+    str,
+    lambda text: _long_text_json(quote(text)) if text else '""',
+)
+TEXTS = Kind(list, _never, list[str], lru_cache(maxsize=1024)(lambda texts: dumps(list(texts))))
+NOTHING = Kind(_same, _never, wire_types.Nothing, dumps)
+KEY = Kind(key_to_wire, _key, wire_types.Key, _key_json)
+KEYS = Kind(
+    lambda keys: [key_to_wire(key) for key in sorted(keys)],
+    _keys,
+    list[wire_types.Key],
+    lambda keys: f"[{','.join(map(_key_json, sorted(keys)))}]",
+)
 COORDINATES = _coordinates(is_relay=False)
 RELAY_COORDINATES = _coordinates(is_relay=True)
-NULLABLE_WHOLE = _nullable("Int64", 0, _whole)
-NULLABLE_FLAG = _nullable("Bool", False, _flag)
+NULLABLE_WHOLE = _nullable("Int64", 0, _whole, wire_types.NullInt64)
+NULLABLE_FLAG = _nullable("Bool", False, _flag, wire_types.NullBool)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
+from api import wire_types
 from api.wire import analysis_to_wire, key_to_wire
 from api.wire_kinds import COMPUTED_TIME
 from services.analysis import AnalysisCode, ClusterDetails, Emergency, RecoveryKind, ReplicationAnalysis
@@ -18,6 +18,7 @@ from services.topology.coordinates import NO_COORDINATES
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import (
     AnalysisEntry,
+    AuditEntry,
     BlockedRecovery,
     FailureDetection,
     Recovery,
@@ -26,7 +27,9 @@ from services.topology.records import (
 from services.topology.tree import Cluster
 
 __all__ = [
+    "audit_to_wire",
     "blocked_to_wire",
+    "changelog_to_wire",
     "cluster_to_wire",
     "detection_to_wire",
     "recovery_to_wire",
@@ -37,11 +40,11 @@ __all__ = [
 _NEVER = "0001-01-01T00:00:00Z"
 
 
-def _keys(keys: Iterable[InstanceKey]) -> list[dict[str, Any]]:
+def _keys(keys: Iterable[InstanceKey]) -> list[wire_types.Key]:
     return [key_to_wire(key) for key in sorted(keys)]
 
 
-def cluster_to_wire(cluster: Cluster, settings: Settings) -> dict[str, Any]:
+def cluster_to_wire(cluster: Cluster, settings: Settings) -> wire_types.ClusterInfo:
     """``ClusterInfo`` (6.4)."""
     filters = (
         settings.RecoverMasterClusterFilters,
@@ -62,7 +65,7 @@ def cluster_to_wire(cluster: Cluster, settings: Settings) -> dict[str, Any]:
     }
 
 
-def recovery_to_wire(recovery: Recovery) -> dict[str, Any]:
+def recovery_to_wire(recovery: Recovery) -> wire_types.TopologyRecovery:
     """``TopologyRecovery`` as it is read from the audit (6.6)."""
     return {
         "Id": recovery.id,
@@ -91,7 +94,7 @@ def recovery_to_wire(recovery: Recovery) -> dict[str, Any]:
     }
 
 
-def detection_to_wire(detection: FailureDetection) -> dict[str, Any]:
+def detection_to_wire(detection: FailureDetection) -> wire_types.TopologyRecovery:
     """``TopologyRecovery`` as the audit of detections has it (6.6)."""
     start = detection.recovery_start_timestamp
     return {
@@ -121,7 +124,7 @@ def detection_to_wire(detection: FailureDetection) -> dict[str, Any]:
     }
 
 
-def step_to_wire(step: RecoveryStep) -> dict[str, Any]:
+def step_to_wire(step: RecoveryStep) -> wire_types.TopologyRecoveryStep:
     return {
         "Id": step.id,
         "RecoveryUID": step.recovery_uid,
@@ -130,7 +133,7 @@ def step_to_wire(step: RecoveryStep) -> dict[str, Any]:
     }
 
 
-def blocked_to_wire(attempt: BlockedRecovery) -> dict[str, Any]:
+def blocked_to_wire(attempt: BlockedRecovery) -> wire_types.BlockedTopologyRecovery:
     return {
         "FailedInstanceKey": key_to_wire(attempt.failed_instance_key),
         "ClusterName": attempt.cluster_name,
@@ -140,7 +143,23 @@ def blocked_to_wire(attempt: BlockedRecovery) -> dict[str, Any]:
     }
 
 
-def status_to_wire(status: NodeStatus, configuration_warnings: Sequence[str]) -> dict[str, Any]:
+def audit_to_wire(entry: AuditEntry) -> wire_types.Audit:
+    return {
+        "AuditId": entry.id,
+        "AuditTimestamp": entry.at,
+        "AuditType": entry.type,
+        "AuditInstanceKey": key_to_wire(entry.instance),
+        "Message": entry.message,
+    }
+
+
+def changelog_to_wire(key: InstanceKey, lines: Iterable[tuple[str, str]]) -> wire_types.Changelog:
+    """``lines``: time and code, oldest first."""
+    said = [f"{COMPUTED_TIME.write(at)};{code}," for at, code in lines]
+    return {"AnalyzedInstanceKey": key_to_wire(key), "Changelog": said}
+
+
+def status_to_wire(status: NodeStatus, configuration_warnings: Sequence[str]) -> wire_types.HealthStatus:
     """``HealthStatus`` (6.8), and ``Warnings``, which is ours: what an operator should look at."""
     raft = status.raft
     return {
@@ -160,7 +179,7 @@ def status_to_wire(status: NodeStatus, configuration_warnings: Sequence[str]) ->
     }
 
 
-def _node_to_wire(node: NodeIdentity) -> dict[str, Any]:
+def _node_to_wire(node: NodeIdentity) -> wire_types.NodeHealth:
     return {
         "Hostname": node.hostname,
         "Token": node.token,
@@ -174,7 +193,7 @@ def _node_to_wire(node: NodeIdentity) -> dict[str, Any]:
     }
 
 
-def _entry_to_wire(entry: AnalysisEntry) -> dict[str, Any]:
+def _entry_to_wire(entry: AnalysisEntry) -> wire_types.Analysis:
     """A ``ReplicationAnalysis`` of which only that is filled in which the audit keeps."""
     details = replace(
         _BLANK.cluster_details, cluster_name=entry.cluster_name, cluster_alias=entry.cluster_alias

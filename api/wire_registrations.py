@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from api import wire_types
 from api.wire import key_to_wire
 from services.store.times import seconds_until
 from services.topology.registrations import CandidateRule, HostAttribute, InstanceTag, Maintenance
@@ -11,7 +10,7 @@ from services.topology.registrations import CandidateRule, HostAttribute, Instan
 __all__ = ["attribute_to_wire", "candidate_to_wire", "maintenance_to_wire", "tag_to_wire"]
 
 
-def maintenance_to_wire(maintenance: Maintenance) -> dict[str, Any]:
+def maintenance_to_wire(maintenance: Maintenance) -> wire_types.Maintenance:
     return {
         "MaintenanceId": maintenance.id,
         "Key": key_to_wire(maintenance.key),
@@ -23,7 +22,7 @@ def maintenance_to_wire(maintenance: Maintenance) -> dict[str, Any]:
     }
 
 
-def candidate_to_wire(rule: CandidateRule) -> dict[str, Any]:
+def candidate_to_wire(rule: CandidateRule) -> wire_types.CandidateDatabaseInstance:
     """``CandidateDatabaseInstance``."""
     return {
         "Hostname": rule.key.hostname,
@@ -34,7 +33,7 @@ def candidate_to_wire(rule: CandidateRule) -> dict[str, Any]:
     }
 
 
-def attribute_to_wire(attribute: HostAttribute) -> dict[str, Any]:
+def attribute_to_wire(attribute: HostAttribute) -> wire_types.HostAttributes:
     """``HostAttributes``. They do not expire."""
     return {
         "Hostname": attribute.hostname,

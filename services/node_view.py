@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from services.analysis import ReplicationAnalysis
+from services.analysis.changelog import AnalysisChangelog
 from services.config import Settings
+from services.measuring.samples import Measured
 from services.node_errors import (
     NodeError,
     NotLeaderError,
@@ -33,7 +35,7 @@ from services.store.recoveries import RecoveryFilter
 from services.store.registrations import RegistrationStore
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import BlockedRecovery, FailureDetection, Recovery, RecoveryStep
+from services.topology.records import AuditEntry, BlockedRecovery, FailureDetection, Recovery, RecoveryStep
 from services.topology.tree import Cluster, Topology
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "DetectionReads",
     "Event",
     "EventLog",
+    "LogReads",
     "Node",
     "NodeError",
     "NodeIdentity",
@@ -183,6 +186,12 @@ class DetectionReads(Protocol):
     ) -> tuple[FailureDetection, ...]: ...
 
 
+class LogReads(Protocol):
+    """``services.store.audit.AuditStore``. Newest first, 20 to a page from 0."""
+
+    async def page(self, *, page: int = 0, instance: InstanceKey | None = None) -> tuple[AuditEntry, ...]: ...
+
+
 class AuditReads(Protocol):
     """The part of ``services.store.Store`` that the API reads. Bounded in time; raises StoreError."""
 
@@ -194,6 +203,9 @@ class AuditReads(Protocol):
 
     @property
     def detections(self) -> DetectionReads: ...
+
+    @property
+    def audit(self) -> LogReads: ...
 
     @property
     def registrations(self) -> RegistrationStore: ...
@@ -239,6 +251,21 @@ class Node(Protocol):
 
     @property
     def store(self) -> AuditReads: ...
+
+    @property
+    def changelog(self) -> AnalysisChangelog: ...
+
+    @property
+    def measured(self) -> Measured: ...
+
+    # reads, from a server: bounded in time by the implementer
+
+    async def locate_errant(self, key: InstanceKey) -> tuple[str, ...]:
+        """Names of the server's binary logs in which its errant transactions are, oldest first.
+
+        Raises RefusedError if there are none, or if they cannot be located.
+        """
+        ...
 
     # changes, bounded in time by the implementer; each may raise any NodeError
 

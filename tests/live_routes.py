@@ -1,21 +1,28 @@
-"""Routes of a live node with real servers, asked over the wire and held against http-api.md."""
+"""Routes of a live node with real servers, asked over the wire and held against the reference."""
 
 from __future__ import annotations
 
 import http.client
+import io
 import json
+import re
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
+import jsonschema
+
+from api.cli.client import run
 from services.sandbox.server import MySQLServer
 from tests.node import Node, Watched, orchestray
+from tests.reference_routes import REFUSED, Route
 from tests.reference_shapes import misfits
 from tests.servers import wait_until
-
-__all__ = ["JSON", "Reply", "bare", "by_key", "client", "enveloped", "filled", "get", "key", "refused"]
 
 ANSWER_SECONDS = 30  # the longest that a change may take, discover with its 20, is less
 _NOT_LEADING = "does not lead"
 JSON = "application/json; charset=UTF-8"
+TEXT = "text/plain; charset=utf-8"
+NOT_FOUND = b"404 page not found\n"
 NOBODY = "127.0.0.1/1"  # a port at which no server is
 
 
@@ -99,3 +106,69 @@ def client(watched: Watched, *words: str) -> tuple[int, list[str], str]:
         wait_until(lambda: watched.node.leads, 60)
         done = orchestray("-U", watched.node.url, "-c", *words)
     return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+# what the node itself says that its routes answer
+
+
+_DOCUMENTS: dict[str, Any] = {}
+
+
+def document(watched: Watched) -> Any:
+    """``/api/openapi.json``, asked once."""
+    url = watched.node.url
+    if url not in _DOCUMENTS:
+        _DOCUMENTS[url] = Reply(watched.node, "/api/openapi.json").json
+    return _DOCUMENTS[url]
+
+
+def undescribed(watched: Watched, target: str, reply: Reply) -> list[str]:
+    """Where a reply to ``/api/…`` is not as the OpenAPI document says; a line each."""
+    found = document(watched)
+    path = target.partition("?")[0].rstrip("/")
+    fits = [one for one in found["paths"] if re.fullmatch(re.sub(r"{\w+}", "[^/#?]+", one), path)]
+    if not fits:
+        return [f"{path} is not in the document"]
+    template = fits[0]  # they stand in the order in which they are served
+    said = found["paths"][template]["get"]["responses"].get(str(reply.status))
+    if said is None:
+        return [f"{template}: status {reply.status} is not described"]
+    schema = {**said["content"]["application/json"]["schema"], "components": found["components"]}
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(reply.json)
+    return [f"{template}: {error.json_path}: {error.message[:200]}" for error in errors]
+
+
+def misfits_of(watched: Watched, route: Route) -> list[str]:
+    """Where the answer of a route is not what the reference wants, a line each."""
+    target = f"/api/{filled(watched, route.asked)}"
+    reply = get(watched, route.asked)
+    if reply.type != JSON:
+        return [f"{target}: {reply.status} {reply.type} {reply.body[:80]!r}"]
+    wrong = undescribed(watched, target, reply)
+    value = reply.json
+    is_error = isinstance(value, dict) and value.get("Code") == "ERROR"
+    if is_error != (route.state == REFUSED or route.fails) or reply.status != (500 if is_error else 200):
+        return [*wrong, f"{target}: {reply.status} {reply.body[:200]!r}"]
+    if is_error and not value["Message"]:
+        wrong.append(f"{target}: refused without a word")
+    if is_error or route.form == "env":
+        if list(value) != ["Code", "Message", "Details"]:
+            return [*wrong, f"{target}: no envelope: {list(value)}"]
+        value = value["Details"]
+    kind = "null" if route.state == REFUSED else route.kind
+    return [*wrong, *misfits(value, kind, target)]
+
+
+def asked(watched: Watched, *words: str) -> tuple[int, list[str], str]:
+    """As `client`, in this process, which takes a tenth of the time."""
+
+    def run_it() -> tuple[int, list[str], str]:
+        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+            status = run(("-U", watched.node.url, "-c", *words))
+        return status, out.getvalue().splitlines(), err.getvalue()
+
+    done = run_it()
+    if _NOT_LEADING in done[2]:
+        wait_until(lambda: watched.node.leads, 60)
+        done = run_it()
+    return done

@@ -102,29 +102,48 @@ SHAPES = {
         AcknowledgedBy:empty AcknowledgedComment:empty LastDetectionId:0 RelatedRecoveryId:uint Type:empty
         RecoveryType:empty
         """,
-    "Maintenance": "MaintenanceId:id Key:Key BeginTimestamp:time SecondsElapsed:uint IsActive:bool Owner:str "
-    "Reason:str",
-    "CandidateDatabaseInstance": "Hostname:host Port:port PromotionRule:rule LastSuggestedString:time "
-    "PromotionRuleExpiry:time",
-    "HostAttributes": "Hostname:host AttributeName:host AttributeValue:str SubmitTimestamp:time "
-    "ExpireTimestamp:optional",
-    "RecoveryStep": "Id:id RecoveryUID:uid AuditAt:time Message:host",
-    "BlockedRecovery": "FailedInstanceKey:Key ClusterName:str Analysis:str LastBlockedTimestamp:time "
-    "BlockingRecoveryId:id",
-    "HealthStatus": """
-        Healthy:bool Hostname:host Token:token IsActiveNode:bool ActiveNode:NodeHealth Error:null
-        AvailableNodes:[NodeHealth] RaftLeader:empty RaftLeaderURI:empty RaftAdvertise:empty
-        IsRaftLeader:false RaftHealthyMembers:null
-        """,
-    "NodeHealth": """
-        Hostname:host Token:token AppVersion:host FirstSeenActive:time LastSeenActive:time ExtraInfo:str
-        Command:str DBBackend:host LastReported:zero
-        """,
+    "KVPair": "Key:str Value:str",
+    "Changelog": "AnalyzedInstanceKey:Key Changelog:[change]",
+    "InstanceCoordinates": "Key:Key Coordinates:BinlogCoordinates",
+    "Resolved": "Object:str Expiration:int",
+    "DiscoveryMetric": "Timestamp:moment Hostname:host Port:port BackendLatencySeconds:number "
+    "InstanceLatencySeconds:number TotalLatencySeconds:number Err:str",
+    "AggregatedDiscoveryMetrics": "FirstSeen:moment LastSeen:moment CountDistinctInstanceKeys:uint "
+    "CountDistinctOkInstanceKeys:uint CountDistinctFailedInstanceKeys:uint FailedDiscoveries:uint "
+    "SuccessfulDiscoveries:uint "
+    + " ".join(
+        f"{failed}{figure}{part}Seconds:number"
+        for figure in ("Mean", "Max", "Median", "P95")
+        for failed in ("", "Failed")
+        for part in ("Total", "Backend", "Instance")
+    ),
+    "QueueMetric": "Active:uint Queued:uint",
+    "AggregatedQueueMetrics": " ".join(
+        f"{what}{figure}Entries:number"
+        for what in ("Active", "Queued")
+        for figure in ("Min", "Mean", "Median", "P95", "Max")
+    ),
+    "BackendMetric": "Timestamp:moment WaitLatency:uint ExecuteLatency:uint Err:str",
+    "AggregatedBackendMetrics": "Count:uint "
+    + " ".join(
+        f"{figure}{what}:number"
+        for what in ("LatencySeconds", "WaitSeconds")
+        for figure in ("Max", "Mean", "Median", "P95")
+    ),
+    "WriteMetric": "Timestamp:moment Instances:uint WaitLatency:uint WriteLatency:uint",
+    "AggregatedWriteMetrics": "InstanceWriteBufferSize:uint InstanceFlushIntervalMilliseconds:uint "
+    "CountInstances:uint "
+    + " ".join(
+        f"{figure}{what}:number"
+        for what in ("Instances", "WaitSeconds", "WriteSeconds")
+        for figure in ("Max", "Mean", "Median", "P95")
+    ),
     "Filters": "RecoverMasterClusterFilters:[str] RecoverIntermediateMasterClusterFilters:[str] "
     "RecoveryIgnoreHostnameFilters:[str]",
 }
 
 _TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_MOMENT = re.compile(r"(20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}|0001-01-01T00:00:00)Z")
 _COMPUTED = re.compile(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d")
 
 
@@ -166,6 +185,8 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "time": _text(_TIME),
     "computed": _text(f"({_COMPUTED.pattern})?"),
     "optional": _text(f"({_TIME.pattern})?"),
+    "moment": _text(_MOMENT),
+    "change": _text(f"{_COMPUTED.pattern};[A-Za-z0-9]+,"),
     "zero": _is("0001-01-01T00:00:00Z"),
     "NotMasterRecovery": _is("NotMasterRecovery"),
     "empty": _is(""),
@@ -192,6 +213,10 @@ def misfits(value: Any, kind: str, path: str = "") -> list[str]:
         if not isinstance(value, list):
             return [f"{path}: no list: {value!r}"]
         return [each for at, one in enumerate(value) for each in misfits(one, kind[1:-1], f"{path}[{at}]")]
+    if kind.startswith("{") and len(kind) > 2:  # an object whose names are data
+        if not isinstance(value, dict):
+            return [f"{path}: no object: {value!r}"]
+        return [each for name, one in value.items() for each in misfits(one, kind[1:-1], f"{path}.{name}")]
     if kind not in SHAPES:
         return [] if _KINDS[kind](value) else [f"{path}: {value!r} is not {kind}"]
     if not isinstance(value, dict):

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from api.cli import client_printing as show
+from api.cli.client_looking import LOOKING
+from api.cli.client_moving import MOVING
 from api.cli.client_options import ClientError, Options
 from api.cli.client_registrations import REGISTRATIONS
 from api.cli.client_rows import HINT, Command, ask, change
@@ -180,18 +182,19 @@ _TABLE = (
     ),
 )
 
-COMMANDS: Mapping[str, Command] = {name: command for command in _TABLE for name in command.names}
+_ALL = (*_TABLE, *LOOKING, *MOVING)
+COMMANDS: Mapping[str, Command] = {name: command for command in _ALL for name in command.names}
 
 
 _READS = frozenset(
-    {command.path.partition("/")[0].partition("?")[0] for command in _TABLE if not command.changes}
+    {command.path.partition("/")[0].partition("?")[0] for command in _ALL if not command.changes}
     | {"audit", "audit-failure-detection", "audit-recovery", "audit-recovery-steps", "blocked-recoveries"}
     | {"bulk-promotion-rules", "cluster-pool-instances", "heuristic-cluster-pool-lag", "in-maintenance"}
     | {"clusters", "events", "health", "leader-check", "maintenance", "problems"}
 )
 
 
-_IN_PATHS = ("owner", "reason", "duration", "promotion_rule", "pool", "hostname")
+_IN_PATHS = ("owner", "reason", "duration", "promotion_rule", "pool", "hostname", "binlog", "seconds")
 _UNSENDABLE = frozenset("/#?")
 
 
@@ -218,6 +221,10 @@ def path_of(command: Command, options: Options) -> str:
         hint=_encoded(options.alias or options.instance),
         search=_encoded(options.instance),
         hostname=_encoded(options.hostname),
+        binlog=_encoded(options.binlog),
+        seconds=_encoded(options.seconds),
+        query=_encoded(options.query),
+        alias=_encoded(options.alias),
         promotion_rule=_encoded(options.promotion_rule),
         instances=_encoded(options.instance),
         owner=_encoded(options.owner),

@@ -9,15 +9,21 @@ from typing import Any
 
 __all__ = [
     "Printer",
+    "allowed",
     "analysis",
     "bare_keys",
     "broken",
     "details_hostname",
     "details_instance",
     "details_instances",
+    "details_json",
     "details_key",
     "details_keys",
+    "details_pairs",
+    "details_relation",
+    "details_successor",
     "details_text",
+    "details_texts",
     "dominant_data_center",
     "field",
     "field_key",
@@ -25,6 +31,7 @@ __all__ = [
     "keys",
     "nothing",
     "one_line",
+    "running",
     "text",
     "texts",
 ]
@@ -150,3 +157,39 @@ def bare_keys(response: Any) -> Iterator[str]:
 
 def texts(response: Any) -> Iterator[str]:
     return (_raw(each) for each in _list(response))
+
+
+def details_texts(response: Any) -> Iterator[str]:
+    return (_raw(each) for each in _list(_details(response)))
+
+
+def details_json(response: Any) -> Iterator[str]:
+    yield one_line(_details(response))
+
+
+def details_relation(response: Any) -> Iterator[str]:
+    """An instance and its master, ``replica:3306<master:3306``."""
+    details = _details(response)
+    instance = details if isinstance(details, dict) else {}
+    yield f"{_key(instance.get('Key'))}<{_key(instance.get('MasterKey'))}"
+
+
+def details_successor(response: Any) -> Iterator[str]:
+    details = _details(response)
+    yield _key(details.get("SuccessorKey") if isinstance(details, dict) else None)
+
+
+def details_pairs(response: Any) -> Iterator[str]:
+    return (f"{_raw(pair['Key'])}:{_raw(pair['Value'])}" for pair in _list(_details(response)))
+
+
+def running(response: Any) -> Iterator[str]:
+    for instance in _list(response):
+        if instance["ReplicationSQLThreadRuning"] and instance["ReplicationIOThreadRuning"]:
+            yield _key(instance["Key"])
+
+
+def allowed(response: Any) -> Iterator[str]:
+    """The key in ``Details`` if the message says that it is so."""
+    if "true" in str(response.get("Message", "")):
+        yield _key(_details(response))

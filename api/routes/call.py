@@ -7,7 +7,7 @@ Handlers get a `Call` and their path parameters as texts. They answer with a `Re
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
@@ -17,10 +17,13 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response
 
 from api.auth import Caller, why_not_change
-from api.replies import SnapshotCache, cached, envelope
+from api.described import Description, Parameter, Reply
+from api.instance_texts import InstanceTexts
+from api.replies import JsonText, SnapshotCache, cached, envelope, enveloped
 from services.config import Settings
 from services.node_view import Node
 from services.topology.hints import cluster_by_alias, complete_key, resolve_cluster
+from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
 from services.topology.tree import Cluster, Topology
 
@@ -31,6 +34,7 @@ __all__ = [
     "ToCall",
     "UnauthorizedError",
     "changing_router",
+    "described",
     "reading_router",
     "route",
 ]
@@ -66,6 +70,9 @@ class Api:
     message_prefix: str = ""
     """Stands before every message of an envelope (PrependMessagesWithOrcIdentity)."""
     cache: SnapshotCache = field(default_factory=SnapshotCache)
+    texts: InstanceTexts = field(default_factory=InstanceTexts)
+    served: list[tuple[str, APIRouter]] = field(default_factory=list)
+    """The routers, each with what stands before its paths."""
     waiting: int = 0
     """Requests that wait for events now."""
 
@@ -95,7 +102,9 @@ class Call:
         return str(self.request.path_params.get(name, ""))
 
     def query(self, name: str) -> str:
-        """A parameter of the query; empty if it is not there."""
+        """A parameter of the query; empty if it is not there. The route declares it."""
+        description = _DESCRIPTIONS.get(self.request.scope["endpoint"])
+        assert description is None or name in description.query, f"{name} is not declared"
         return self.request.query_params.get(name, "")
 
     def ok(self, message: str, details: Any = None) -> Response:
@@ -112,7 +121,15 @@ class Call:
     def cached_ok(self, key: Hashable, message: str, build: Callable[[], Any]) -> Response:
         """The same in an envelope; the message must be the same for the same key."""
         message = self.api.message_prefix + message
-        return self.cached(key, lambda: {"Code": "OK", "Message": message, "Details": build()})
+        return self.cached(key, lambda: enveloped("OK", message, build()))
+
+    def instances(self, found: Iterable[Instance]) -> JsonText:
+        """A list of instances of this snapshot. The text of each is made once for a snapshot."""
+        texts = self.api.texts.of(self.topology)
+        return JsonText(f"[{','.join(map(texts.__getitem__, (one.key for one in found)))}]")
+
+    def instance(self, found: Instance) -> JsonText:
+        return JsonText(self.api.texts.of(self.topology)[found.key])
 
     def key(self, host: str, port: str) -> InstanceKey:
         """The instance that is meant by ``:host/:port``; part of a host name is enough.
@@ -193,17 +210,33 @@ def changing_router() -> APIRouter:
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Response]])
 
 
-def route(router: APIRouter, *paths: str) -> Callable[[Handler], Handler]:
-    """Serve the handler under each path, to ``GET`` and ``HEAD``."""
+_DESCRIPTIONS: dict[Callable[..., Any], Description] = {}
+
+
+def described(handler: Callable[..., Any]) -> Description:
+    """Raises KeyError if it was registered without a description."""
+    return _DESCRIPTIONS[handler]
+
+
+def route(
+    router: APIRouter, *paths: str, reply: Reply | None = None, query: Mapping[str, Parameter] | None = None
+) -> Callable[[Handler], Handler]:
+    """Serve the handler under each path, to ``GET`` and ``HEAD``.
+
+    ``reply`` is what it answers with and ``query`` what it takes beside the path; without ``reply`` it is
+    none of the API.
+    """
 
     def register(handler: Handler) -> Handler:
+        if reply is not None:
+            _DESCRIPTIONS[handler] = Description(reply, dict(query or {}), bool(router.dependencies))
         for path in paths:
             router.add_api_route(
                 "/" + _PARAMETER.sub(r"{\1:segment}", path),
                 handler,
                 methods=["GET", "HEAD"],
                 response_model=None,
-                include_in_schema=False,
+                include_in_schema=False,  # of FastAPI's own; see api.openapi
             )
         return handler
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 from starlette.responses import Response
 
-from api.replies import bare
+from api.described import Bare, Enveloped, Parameter, list_of
+from api.replies import JsonText, bare
 from api.routes.call import BadRequestError, Call, ToCall, changing_router, reading_router, route
-from api.wire import instance_to_wire, key_to_wire
+from api.wire import INSTANCE_TYPE, instance_to_wire, key_to_wire
+from api.wire_types import Key
 from services.config import endpoint_matches
 from services.node_view import UnknownInstanceError
 from services.topology.instance import Instance
@@ -23,35 +24,41 @@ reads = reading_router()
 changes = changing_router()
 
 
-def _wire(instances: Iterable[Instance]) -> list[Any]:
-    return [instance_to_wire(instance) for instance in instances]
-
-
 def _where(call: Call, fits: Callable[[Instance], bool]) -> list[Instance]:
     return [instance for instance in call.topology.instances.values() if fits(instance)]
 
 
-@route(reads, "all-instances")
+@route(reads, "all-instances", reply=Bare(list_of(INSTANCE_TYPE)))
 async def all_instances(call: ToCall) -> Response:
-    return call.cached("all-instances", lambda: _wire(call.topology.instances.values()))
+    """All known instances, by host, then port."""
+    return call.cached("all-instances", lambda: call.instances(call.topology.instances.values()))
 
 
-@route(reads, "instance/:host/:port")
+@route(reads, "instance/:host/:port", reply=Bare(INSTANCE_TYPE))
 async def instance(call: ToCall, host: str, port: str) -> Response:
+    """One instance."""
     key = call.key(host, port)
     found = call.topology.instances.get(key)
     if found is None:
         raise BadRequestError(f"Cannot read instance: {key}")
-    return bare(instance_to_wire(found))
+    return bare(call.instance(found))
 
 
-@route(reads, "instance-replicas/:host/:port")
+@route(reads, "instance-replicas/:host/:port", reply=Bare(list_of(INSTANCE_TYPE)))
 async def instance_replicas(call: ToCall, host: str, port: str) -> Response:
-    return bare(_wire(call.topology.replicas_of(call.key(host, port))))
+    """The known direct replicas of an instance."""
+    return bare(call.instances(call.topology.replicas_of(call.key(host, port))))
 
 
-@route(reads, "search/:text", "search")
+@route(
+    reads,
+    "search/:text",
+    "search",
+    reply=Bare(list_of(INSTANCE_TYPE)),
+    query={"s": Parameter("what to look for; empty: all")},
+)
 async def search(call: ToCall) -> Response:
+    """Instances of which something contains the text, or whose server id or port it is."""
     # orchestrator-client ends the text with an encoded newline.
     text = (call.param("text") or call.query("s")).strip()
     folded = text.casefold()
@@ -72,11 +79,15 @@ async def search(call: ToCall) -> Response:
     def order(found: Instance) -> tuple[int, int, str, InstanceKey]:
         return found.replication_depth, -len(found.replicas), found.cluster_name, found.key
 
-    return bare(_wire(sorted(_where(call, fits), key=order)))
+    def found() -> JsonText:
+        return call.instances(sorted(_where(call, fits), key=order))
+
+    return bare(found()) if folded else call.cached("search", found)
 
 
-@route(reads, "problems", "problems/:cluster_name")
+@route(reads, "problems", "problems/:cluster_name", reply=Bare(list_of(INSTANCE_TYPE)))
 async def problems(call: ToCall) -> Response:
+    """Instances with problems, but those downtimed or ignored."""
     pattern = call.param("cluster_name")
     ignored = call.settings.ProblemIgnoreHostnameFilters
 
@@ -88,11 +99,12 @@ async def problems(call: ToCall) -> Response:
             and (not pattern or _is_like(candidate.cluster_name, pattern))
         )
 
-    return bare(_wire(_where(call, fits)))
+    return bare(call.instances(_where(call, fits)))
 
 
-@route(reads, "downtimed", "downtimed/:hint")
+@route(reads, "downtimed", "downtimed/:hint", reply=Bare(list_of(INSTANCE_TYPE)))
 async def downtimed(call: ToCall) -> Response:
+    """Downtimed instances, of one cluster or all."""
     cluster = call.cluster(call.param("hint")) if call.param("hint") else None
 
     def fits(candidate: Instance) -> bool:
@@ -101,11 +113,12 @@ async def downtimed(call: ToCall) -> Response:
     def order(found: Instance) -> tuple[str, int, InstanceKey]:
         return found.cluster_name, found.replication_depth, found.key
 
-    return bare(_wire(sorted(_where(call, fits), key=order)))
+    return bare(call.instances(sorted(_where(call, fits), key=order)))
 
 
-@route(reads, "resolve/:host/:port")
+@route(reads, "resolve/:host/:port", reply=Enveloped(Key))
 async def resolve(call: ToCall, host: str, port: str) -> Response:
+    """Resolve the name and open a TCP connection."""
     key = call.key(host, port)
     limit_seconds = call.settings.MySQLConnectTimeoutSeconds
     try:
@@ -120,8 +133,15 @@ async def resolve(call: ToCall, host: str, port: str) -> Response:
     return call.ok("Instance resolved", key_to_wire(key))
 
 
-@route(changes, "discover/:host/:port")
+@route(changes, "bulk-instances", reply=Bare(list[Key]))
+async def bulk_instances(call: ToCall) -> Response:
+    """Keys of all known instances."""
+    return call.cached("bulk-instances", lambda: [key_to_wire(key) for key in call.topology.instances])
+
+
+@route(changes, "discover/:host/:port", reply=Enveloped(INSTANCE_TYPE | None))
 async def discover(call: ToCall, host: str, port: str) -> Response:
+    """Probe a server and watch it from now on."""
     key = call.key(host, port)
     found = await call.node.discover(key)
     if found is None:
@@ -129,22 +149,25 @@ async def discover(call: ToCall, host: str, port: str) -> Response:
     return call.ok(f"Instance discovered: {found.key}", instance_to_wire(found))
 
 
-@route(changes, "async-discover/:host/:port")
+@route(changes, "async-discover/:host/:port", reply=Enveloped(None))
 async def async_discover(call: ToCall, host: str, port: str) -> Response:
+    """The same, without waiting for the probe."""
     key = call.key(host, port)
     await call.node.discover(key, background=True)
     return call.ok(f"Asynchronous discovery initiated for Instance: {key}")
 
 
-@route(changes, "refresh/:host/:port")
+@route(changes, "refresh/:host/:port", reply=Enveloped(Key))
 async def refresh(call: ToCall, host: str, port: str) -> Response:
+    """Probe a known server now."""
     key = call.key(host, port)
     await call.node.refresh(key)
     return call.ok(f"Instance refreshed: {key}", key_to_wire(key))
 
 
-@route(changes, "forget/:host/:port")
+@route(changes, "forget/:host/:port", reply=Enveloped(Key))
 async def forget(call: ToCall, host: str, port: str) -> Response:
+    """Forget an instance."""
     key = call.key(host, port)
     if key not in call.topology.instances:
         raise UnknownInstanceError(f"Cannot forget {key}: no such instance is known")

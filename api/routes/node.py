@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from starlette.responses import Response
 
+from api.described import Bare, Enveloped, Parameter, mapping_of
 from api.replies import bare
 from api.routes.call import ToCall, changing_router, reading_router, route
 from api.wire_records import status_to_wire
+from api.wire_types import HealthStatus
 
-__all__ = ["changes", "reads", "status"]
+__all__ = ["STATUS", "changes", "reads", "status"]
 
 reads = reading_router()
 changes = changing_router()
@@ -22,7 +25,7 @@ _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
 async def status(call: ToCall) -> Response:
-    """Served under ``StatusEndpoint`` by ``api.app``, and as ``health``."""
+    """How this node is."""
     now = call.node.status()
     details = status_to_wire(now, call.node.configuration_warnings)
     if not now.healthy:
@@ -30,16 +33,25 @@ async def status(call: ToCall) -> Response:
     return call.ok("Application node is healthy", details)
 
 
-route(reads, "health")(status)
+STATUS = Enveloped(HealthStatus)
+route(reads, "health", reply=STATUS)(status)
 
 
-@route(reads, "lb-check", "_ping")
+@route(reads, "lb-check", "_ping", reply=Bare(Literal["OK"]))
 async def lb_check(call: ToCall) -> Response:
+    """That this node serves."""
     return bare("OK")
 
 
-@route(reads, "leader-check", "leader-check/:status_code", "routed-leader-check")
+@route(
+    reads,
+    "leader-check",
+    "leader-check/:status_code",
+    "routed-leader-check",
+    reply=Bare(Literal["OK"], other={404: Literal["Not leader"]}),
+)
 async def leader_check(call: ToCall) -> Response:
+    """Whether this node leads."""
     if call.node.status().is_leader:
         return bare("OK")
     wanted = call.param("status_code")
@@ -49,7 +61,7 @@ async def leader_check(call: ToCall) -> Response:
     return bare("Not leader", status_code)
 
 
-@route(reads, "headers")
+@route(reads, "headers", reply=Bare(mapping_of(list[str])))
 async def headers(call: ToCall) -> Response:
     """The request's headers as they arrived, but never the secrets that identify the caller."""
     found: dict[str, list[str]] = {}
@@ -60,15 +72,22 @@ async def headers(call: ToCall) -> Response:
     return bare(found)
 
 
-@route(changes, "reload-configuration")
+@route(
+    changes,
+    "reload-configuration",
+    reply=Enveloped(str),
+    query={"config": Parameter("a further file, read after the others")},
+)
 async def reload_configuration(call: ToCall) -> Response:
+    """Read the configuration files again."""
     extra_path = call.query("config")
     late = await call.node.reload_configuration(extra_path)
     waiting = f"; not before a restart: {', '.join(late)}" if late else ""
     return call.ok(f"Config reloaded{waiting}", extra_path)
 
 
-@route(changes, "reelect")
+@route(changes, "reelect", reply=Enveloped(None))
 async def reelect(call: ToCall) -> Response:
+    """Stop leading; whoever is elected next leads."""
     await call.node.reelect()
     return call.ok("Set re-elections")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from api.described import Enveloped, Parameter, list_of, mapping_of
 from api.routes.call import BadRequestError, Call, ToCall, changing_router, route
-from api.wire import instance_to_wire, key_to_wire
+from api.wire import INSTANCE_TYPE, key_to_wire
+from api.wire_types import Key
 from services.registering import SubmitPool
 from services.store.times import utc_now
 from services.topology.hints import complete_key
@@ -19,16 +21,28 @@ __all__ = ["changes"]
 changes = changing_router()
 
 
-@route(changes, "submit-pool-instances/:pool")
+@route(
+    changes,
+    "submit-pool-instances/:pool",
+    reply=Enveloped(str),
+    query={"instances": Parameter("host:port of all its members, with commas between them")},
+)
 async def submit(call: ToCall, pool: str) -> Response:
+    """Register the whole content of a pool."""
     texts = [text for text in call.query("instances").split(",") if text.strip()]
     members = tuple(_member(call, text) for text in texts)
     await call.node.register(SubmitPool(pool=pool, members=members, by=call.caller.user))
     return call.ok(f"Applied {pool} pool instances", pool)
 
 
-@route(changes, "cluster-pool-instances/:cluster_name", "cluster-pool-instances/:cluster_name/:pool")
+@route(
+    changes,
+    "cluster-pool-instances/:cluster_name",
+    "cluster-pool-instances/:cluster_name/:pool",
+    reply=Enveloped(mapping_of(list[Key])),
+)
 async def of_cluster(call: ToCall, cluster_name: str) -> Response:
+    """Members of pools that are in a cluster, by pool."""
     cluster = call.topology.cluster_by_name(cluster_name)
     pools: dict[str, list[object]] = {}
     for member in await _members(call, cluster) if cluster else ():
@@ -40,16 +54,21 @@ async def of_cluster(call: ToCall, cluster_name: str) -> Response:
     changes,
     "heuristic-cluster-pool-instances/:hint",
     "heuristic-cluster-pool-instances/:hint/:pool",
+    reply=Enveloped(list_of(INSTANCE_TYPE)),
 )
 async def heuristic_instances(call: ToCall, hint: str) -> Response:
+    """Instances of a cluster that are in a pool, or in any, and answer."""
     cluster = call.cluster(hint)
     found = await _qualified(call, cluster)
-    return call.ok(
-        f"Heuristic pool instances for cluster {cluster.name}", [instance_to_wire(one) for one in found]
-    )
+    return call.ok(f"Heuristic pool instances for cluster {cluster.name}", call.instances(found))
 
 
-@route(changes, "heuristic-cluster-pool-lag/:hint", "heuristic-cluster-pool-lag/:hint/:pool")
+@route(
+    changes,
+    "heuristic-cluster-pool-lag/:hint",
+    "heuristic-cluster-pool-lag/:hint/:pool",
+    reply=Enveloped(int),
+)
 async def heuristic_lag(call: ToCall, hint: str) -> Response:
     """The greatest lag of its instances, in seconds; one that is not known counts as none."""
     cluster = call.cluster(hint)

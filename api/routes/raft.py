@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from starlette.responses import Response
 
+from api.described import Bare, Enveloped
 from api.replies import bare
 from api.routes.call import (
     BadRequestError,
@@ -14,6 +17,7 @@ from api.routes.call import (
     reading_router,
     route,
 )
+from api.wire_types import RaftStatus
 from services.raft.view import FOLLOWER, LEADER, RaftView
 
 __all__ = ["changes", "reads"]
@@ -43,22 +47,25 @@ def _is_healthy(raft: RaftView) -> bool:
     return raft.state in (LEADER, FOLLOWER)
 
 
-@route(reads, "raft-state")
+@route(reads, "raft-state", reply=Bare(str))
 async def state(call: ToCall) -> Response:
+    """Leader, Follower, Candidate or Shutdown."""
     return bare(_raft(call).state)
 
 
-@route(reads, "raft-leader")
+@route(reads, "raft-leader", reply=Bare(str))
 async def leader(call: ToCall) -> Response:
+    """Raft address of the leader, or an empty text."""
     return bare(_raft(call).leader)
 
 
-@route(reads, "raft-peers")
+@route(reads, "raft-peers", reply=Bare(list[str]))
 async def peers(call: ToCall) -> Response:
+    """Raft addresses of all members."""
     return bare(list(_raft(call).peers))
 
 
-@route(reads, "raft-health")
+@route(reads, "raft-health", reply=Bare(Literal["healthy"]))
 async def health(call: ToCall) -> Response:
     """Whether this node is part of a quorum, as far as it knows."""
     raft = _raft(call)
@@ -68,8 +75,9 @@ async def health(call: ToCall) -> Response:
     return call.error(f"unhealthy: {why}" if why else "unhealthy")
 
 
-@route(reads, "raft-status")
+@route(reads, "raft-status", reply=Bare(RaftStatus))
 async def status(call: ToCall) -> Response:
+    """This node as a raft member."""
     raft = _raft(call)
     return bare(
         {
@@ -85,14 +93,16 @@ async def status(call: ToCall) -> Response:
     )
 
 
-@route(reads, "raft-follower-health-report/:token/:raft_bind/:raft_advertise")
+@route(reads, "raft-follower-health-report/:token/:raft_bind/:raft_advertise", reply=Bare(str))
 async def health_report(call: ToCall) -> Response:
+    """Refused: members know of each other by their connections."""
     _raft(call)
     return call.error("No health report is wanted: raft members know of each other by their connections")
 
 
-@route(changes, "raft-add-peer/:addr", "raft-remove-peer/:addr")
+@route(changes, "raft-add-peer/:addr", "raft-remove-peer/:addr", reply=Bare(str))
 async def membership(call: ToCall) -> Response:
+    """Refused: the members are those of the configuration."""
     _raft(call)
     return call.error(
         "Raft members are those in RaftNodes: change it on every node, one member at a time, and restart one "
@@ -100,15 +110,16 @@ async def membership(call: ToCall) -> Response:
     )
 
 
-@route(changes, "raft-yield/:node")
+@route(changes, "raft-yield/:node", reply=Enveloped(None))
 async def yield_to(call: ToCall) -> Response:
+    """Hand the leadership to a member."""
     raft = _leading(call)
     member = _member(raft, call.param("node"), call.settings.DefaultRaftPort)
     await call.node.raft_yield(member)
     return call.ok(f"Asked to yield to {member}")
 
 
-@route(changes, "raft-yield-hint/:hint")
+@route(changes, "raft-yield-hint/:hint", reply=Enveloped(str))
 async def yield_to_hint(call: ToCall) -> Response:
     """To the first other member whose name has the hint in it."""
     raft, hint = _leading(call), call.param("hint")
@@ -120,8 +131,9 @@ async def yield_to_hint(call: ToCall) -> Response:
     return call.ok("Asked to yield by hint", hint)
 
 
-@route(changes, "raft-snapshot")
+@route(changes, "raft-snapshot", reply=Bare(str))
 async def snapshot(call: ToCall) -> Response:
+    """Make a snapshot of the log."""
     _raft(call)
     await call.node.raft_snapshot()
     return bare("snapshot created")

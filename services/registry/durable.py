@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import structlog
 
+from services.measuring.samples import Measured
 from services.registry.facts import facts_from_json, facts_to_json, lasting_facts
 from services.registry.lost import settle
 from services.registry.registered import Registered
@@ -53,6 +54,9 @@ class Durable:
         self._event = event
         save = store.instances.update_many if in_raft else store.instances.upsert_many
         self._behind = WriteBehind(save, pause_seconds=_GATHER_SECONDS)
+        self.measured = Measured()
+        self._behind.note = self.measured.flush
+        store.database.note = self.measured.query
         self._clusters: dict[str, ClusterRecord] = {}
         self._deposed: tuple[DeposedMaster, ...] = ()
         self._promotions = 0

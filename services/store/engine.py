@@ -35,6 +35,8 @@ class Database(ABC):
         self.path = path
         """The file, or ``host:port/database``: what errors name."""
         self.read_only = read_only
+        self.note: Callable[[float, float, str], None] | None = None
+        """Told of each transaction: seconds until it began, seconds it took, its error."""
 
     @property
     @abstractmethod
@@ -74,12 +76,32 @@ class LaneDatabase(Database, Generic[L]):
         return self._writer.last_error or self._reader.last_error
 
     async def read(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
-        return await self._within(self._reader, work, limit_seconds)
+        return await self._noted(self._reader, work, limit_seconds)
 
     async def write(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
         if self.read_only:
             raise StorePathError(f"the store {self.path} was opened for reading only")
-        return await self._within(self._writer, work, limit_seconds)
+        return await self._noted(self._writer, work, limit_seconds)
+
+    async def _noted(self, lane: L, work: Callable[[Connection], T], limit_seconds: float) -> T:
+        note = self.note
+        if note is None:
+            return await self._within(lane, work, limit_seconds)
+        asked = begun = time.monotonic()
+        error = ""
+
+        def timed(connection: Connection) -> T:
+            nonlocal begun
+            begun = time.monotonic()
+            return work(connection)
+
+        try:
+            return await self._within(lane, timed, limit_seconds)
+        except BaseException as failure:
+            error = str(failure) or type(failure).__name__
+            raise
+        finally:
+            note(begun - asked, time.monotonic() - begun, error)
 
     @abstractmethod
     async def _within(self, lane: L, work: Callable[[Connection], T], limit_seconds: float) -> T: ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -40,6 +41,8 @@ class WriteBehind:
         assert limit > 0 and batch > 0
         self.last_error = ""
         self.dropped = 0
+        self.note: Callable[[int, float, float], None] | None = None
+        """Told of each batch that was written: how many, seconds the first waited, seconds it took."""
         self._save = save
         self._limit = limit
         self._batch = batch
@@ -47,6 +50,7 @@ class WriteBehind:
         self._retry_seconds = retry_seconds
         self._waiting: dict[InstanceKey, KnownInstance] = {}  # longest waiting first
         self._in_flight: dict[InstanceKey, KnownInstance] = {}
+        self._waits_since = 0.0
         self._something = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -65,6 +69,8 @@ class WriteBehind:
         if known.key not in self._waiting and len(self._waiting) >= self._limit:
             del self._waiting[next(iter(self._waiting))]
             self.dropped += 1
+        if not self._waiting:
+            self._waits_since = time.monotonic()
         self._waiting[known.key] = known
         self._something.set()
 
@@ -111,6 +117,7 @@ class WriteBehind:
         """Write one batch; False if it failed and waits again."""
         for key in list(self._waiting)[: self._batch]:
             self._in_flight[key] = self._waiting.pop(key)
+        began = time.monotonic()
         try:
             await self._save(tuple(self._in_flight.values()))
         except Exception as error:
@@ -123,6 +130,8 @@ class WriteBehind:
             return False
         else:
             self._note("")
+            if self.note is not None and self._in_flight:
+                self.note(len(self._in_flight), began - self._waits_since, time.monotonic() - began)
             return True
         finally:
             self._in_flight = {}

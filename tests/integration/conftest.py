@@ -20,8 +20,17 @@ MakeNode = Callable[..., Node]
 def watched(mysqld: Mysqld) -> Iterator[Watched]:
     """A master, two replicas and one more below the second of them, found from that leaf; with dashboard."""
     spec = TopologySpec(replicas=2, below_last=1, semi_sync="lossless")
-    with watching(mysqld, spec, "--dashboard", seed=lambda topology: topology.below[0]) as both:
+    # On a busy machine no actor is replaced for being slow: that is not what is tested with it.
+    settings = {"RestartLeaderAfterSeconds": 30, "AuditToBackendDB": True}
+    with watching(mysqld, spec, "--dashboard", seed=lambda topology: topology.below[0], **settings) as both:
         yield both
+
+
+@pytest.fixture
+def live(watched: Watched) -> Watched:
+    """The same, once it is settled."""
+    watched.node.wait_settled(watched.topology.master, watched.topology.replicas)
+    return watched
 
 
 @pytest.fixture

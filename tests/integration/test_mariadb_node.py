@@ -14,7 +14,10 @@ from services.sandbox.binaries import Mysqld
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import MySQLTopology, TopologySpec
 from tests.integration.registered_live import what_is_registered
+from tests.live_client import wrong_of_readers, wrong_of_refused
+from tests.live_routes import misfits_of
 from tests.node import Watched, key_of, orchestray, watching
+from tests.reference_routes import ROUTES
 from tests.servers import connect, wait_until
 
 pytestmark = pytest.mark.timeout(240)
@@ -90,6 +93,19 @@ def test_from_a_replica_all_servers_are_found_and_shown_as_the_reference_shows_m
     file.write_text(json.dumps(dead))
     analysed = orchestray("analyze", str(file))
     assert "DeadMaster" in analysed.stdout, analysed.stdout + analysed.stderr
+
+
+@pytest.mark.parametrize("group", dict.fromkeys(route.group for route in ROUTES))
+def test_every_route_of_the_reference(watched: Watched, group: str) -> None:
+    wait_until(lambda: watched.node.leads, 60)
+    wrong = [each for route in ROUTES if route.group == group for each in misfits_of(watched, route)]
+    assert wrong == []
+
+
+def test_every_reading_command_of_the_client(watched: Watched) -> None:
+    watched.node.wait_settled(watched.topology.master, watched.topology.replicas)
+    assert wrong_of_readers(watched) == []
+    assert wrong_of_refused(watched) == []
 
 
 def test_registrations(watched: Watched) -> None:

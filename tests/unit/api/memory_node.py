@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
+from services.analysis.changelog import AnalysisChangelog
 from services.config import Settings, from_mapping
+from services.measuring.samples import Measured
 from services.node_view import EventLog, NodeIdentity, NodeStatus, RefusedError
 from services.raft.view import RaftView
 from services.registering import Book, Request
@@ -117,6 +119,9 @@ class MemoryNode:
     fails_with: BaseException | None = None
     promotes: InstanceKey | None = None
     raft: RaftView | None = None
+    changelog: AnalysisChangelog = field(default_factory=AnalysisChangelog)
+    measured: Measured = field(default_factory=Measured)
+    errant_in: tuple[str, ...] = ()
 
     def show(self, instances: Iterable[Instance]) -> None:
         self.topology = snapshot(instances)
@@ -146,6 +151,10 @@ class MemoryNode:
     async def discover(self, key: InstanceKey, *, background: bool = False) -> Instance | None:
         self._note("discover", key, background)
         return None if background else self.topology.instances.get(key)
+
+    async def locate_errant(self, key: InstanceKey) -> tuple[str, ...]:
+        self._note("locate-errant", key)
+        return self.errant_in
 
     async def refresh(self, key: InstanceKey) -> None:
         self._note("refresh", key)

@@ -11,10 +11,11 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.wire import instance_to_wire
+from api.wire import instance_text, instance_to_wire
 from services.config import ConfigurationError
 from services.node_view import NotLeaderError, OutcomeUnknownError
 from services.store.errors import StoreBusyError
+from services.topology.instance import Instance
 from tests.unit.api.app_client import client_of, memory_node
 from tests.unit.api.memory_node import ALONE, M, MemoryNode, fleet, settings
 
@@ -188,12 +189,14 @@ async def test_a_snapshot_is_serialised_once(
 ) -> None:
     made = []
 
-    def counting(instance: object) -> object:
+    def counting(instance: Instance) -> str:
         made.append(instance)
-        return instance_to_wire(instance)  # type: ignore[arg-type]
+        return instance_text(instance)
 
-    monkeypatch.setattr("api.routes.instances.instance_to_wire", counting)
+    monkeypatch.setattr("api.instance_texts.instance_text", counting)
     first = await http.get("/api/all-instances")
+    for other in ("all-instances", "search?s=", "problems", "masters", "instance/users/3306"):
+        assert (await http.get(f"/api/{other}")).status_code == 200
     assert (await http.get("/api/all-instances")).content == first.content
     assert len(made) == len(fleet())
     node.show([replace(fleet()[3], uptime_seconds=7)])

@@ -298,7 +298,7 @@ async def test_detections(node: MemoryNode, http: httpx.AsyncClient) -> None:
 async def test_active_and_recent_recoveries(node: MemoryNode, http: httpx.AsyncClient) -> None:
     now = utc_now()
     await recovered(node, "1:old")
-    await recovered(node, "2:recent", start=START, end=shifted(now, -299))
+    await recovered(node, "2:recent", start=START, end=shifted(now, -240))
     await recovered(node, "3:running", start=now, end="")
 
     async def found(path: str) -> list[str]:

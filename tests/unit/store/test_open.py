@@ -15,8 +15,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy import Connection, text
 
+from services.config import from_mapping
 from services.store import migrate
-from services.store.backend import Backend, SQLiteBackend
+from services.store.backend import Backend, SQLiteBackend, backend_of
 from services.store.errors import (
     StoreBusyError,
     StoreCorruptError,
@@ -253,3 +254,15 @@ async def test_a_reader_makes_nothing_and_says_what_it_waits_for(path: Path) -> 
     path.touch()
     with pytest.raises(StoreSchemaError, match="has schema none, this program needs"):
         await Store.open(path, read_only=True)
+
+
+@pytest.mark.parametrize("packet", [0, 1, 1 << 26])
+def test_a_setting_of_the_topology_changes_nothing_of_the_backend(packet: int) -> None:
+    """The peer writes it into the connection text of its backend, which then cannot be used."""
+    given = {"BackendDB": "mysql", "MySQLOrchestratorHost": "db", "MySQLOrchestratorDatabase": "o"}
+    given["MySQLOrchestratorUser"] = "o"
+    plain, with_packet = (
+        from_mapping({**given, **more}).settings for more in ({}, {"MySQLTopologyMaxAllowedPacket": packet})
+    )
+    assert with_packet.MySQLTopologyMaxAllowedPacket == packet
+    assert backend_of(with_packet) == backend_of(plain)

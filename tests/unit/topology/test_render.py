@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.render import RenderPolicy, tokens, topology_tabulated, topology_text
+from services.topology.render import RenderPolicy, tokens, topology_tabulated, topology_tags, topology_text
 
 POLICY = RenderPolicy()
 
@@ -70,6 +70,16 @@ def test_text_is_the_example_of_the_reference() -> None:
         "+ 10.0.0.2:3306   [0s,ok,8.0.36,ro,ROW,>>,GTID]",
         "  + 10.0.0.4:3306 [7s,ok,8.0.36,ro,ROW,>>,GTID,downtimed]",
         "- 10.0.0.3:3306   [null,nonreplicating,8.0.36,ro,ROW,>>,GTID:errant]",
+    ]
+
+
+def test_tags_stand_behind_the_lines_by_name() -> None:
+    tags = {key(1): [("role", "primary"), ("backup", "")], key(4): [("rack", "7")]}
+    assert topology_tags(REFERENCE_CLUSTER, POLICY, tags).split("\n") == [
+        "10.0.0.1:3306     [0s,ok,8.0.36,rw,ROW,>>,GTID] [backup,role=primary]",
+        "+ 10.0.0.2:3306   [0s,ok,8.0.36,ro,ROW,>>,GTID] []",
+        "  + 10.0.0.4:3306 [7s,ok,8.0.36,ro,ROW,>>,GTID,downtimed] [rack=7]",
+        "- 10.0.0.3:3306   [null,nonreplicating,8.0.36,ro,ROW,>>,GTID:errant] []",
     ]
 
 

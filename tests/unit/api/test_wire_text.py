@@ -1,0 +1,68 @@
+"""Instances as JSON text: the same as the JSON of `instance_to_wire`, whatever is in them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.instance_texts import InstanceTexts
+from api.replies import JsonText, enveloped
+from api.wire import dumps, instance_text, instance_to_wire
+from services.topology.coordinates import BinlogCoordinates
+from services.topology.instance import CheckOutcome, Instance, ThreadState
+from services.topology.keys import InstanceKey
+from tests.unit.api.memory_node import M, fleet, snapshot
+
+_TEXTS = st.text(alphabet=st.characters(), max_size=12) | st.sampled_from(
+    ['"', "\\", "<&>", "\u2028", "%s", "é", "\x00"]
+)
+_WHOLE = st.integers(min_value=0, max_value=2**64 - 1)
+_KEYS = st.builds(InstanceKey, _TEXTS, st.integers(0, 65535))
+_BY_TYPE: dict[object, st.SearchStrategy[object]] = {
+    str: _TEXTS,
+    int: _WHOLE,
+    bool: st.booleans(),
+    float: st.floats(min_value=0, max_value=1e9),
+    int | None: st.none() | st.integers(),
+    bool | None: st.none() | st.booleans(),
+    InstanceKey: _KEYS,
+    tuple[InstanceKey, ...]: st.lists(_KEYS, max_size=3).map(tuple),
+    tuple[str, ...]: st.lists(_TEXTS, max_size=3).map(tuple),
+    BinlogCoordinates: st.builds(BinlogCoordinates, _TEXTS, _WHOLE),
+    ThreadState: st.sampled_from(ThreadState),
+    CheckOutcome: st.sampled_from(CheckOutcome),
+}
+
+
+@st.composite
+def instances(draw: st.DrawFn) -> Instance:
+    hints = typing.get_type_hints(Instance)
+    names = draw(
+        st.lists(st.sampled_from([field.name for field in dataclasses.fields(Instance)]), unique=True)
+    )
+    return Instance(**{"key": M, **{name: draw(_BY_TYPE[hints[name]]) for name in names}})
+
+
+@given(instances())
+def test_the_text_is_the_json_of_the_value(instance: Instance) -> None:
+    assert instance_text(instance) == dumps(instance_to_wire(instance))
+
+
+def test_texts_are_those_of_the_newest_snapshot() -> None:
+    old, new = snapshot(fleet()), snapshot([dataclasses.replace(fleet()[0], uptime_seconds=7)])
+    texts = InstanceTexts()
+    assert json.loads(texts.of(old)[M])["Uptime"] == 0
+    assert texts.of(old) is texts.of(old)
+    assert json.loads(texts.of(new)[M])["Uptime"] == 7
+
+
+def test_what_is_ready_goes_into_the_envelope_as_it_is() -> None:
+    assert (
+        enveloped("OK", "<x>", JsonText("[1,2]"))
+        == '{"Code":"OK","Message":"\\u003cx\\u003e","Details":[1,2]}'
+    )
+    assert enveloped("ERROR", "x") == '{"Code":"ERROR","Message":"x","Details":null}'
