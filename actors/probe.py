@@ -18,7 +18,7 @@ from actors.logs import configure_logging
 from actors.names import TOPOLOGY
 from actors.tasks import Periodic, until_started
 from services.mysql.connection import Login
-from services.mysql.watcher import Watcher, WatchPolicy
+from services.mysql.watcher import DEAD_AT_ONCE, Watcher, WatchPolicy
 from services.node_errors import NodeError
 from services.topology.instance import Observation
 from services.topology.keys import InstanceKey
@@ -52,6 +52,7 @@ class Probe:
         self._assigned: Assignment | None = None
         self._watchers: dict[InstanceKey, Watcher] = {}
         self._waiting: dict[InstanceKey, tuple[float, Observation]] = {}
+        self._lane = asyncio.Semaphore(DEAD_AT_ONCE)
         self._news = asyncio.Event()
         self._assigning = asyncio.Lock()
         self._periodic = Periodic()
@@ -73,12 +74,14 @@ class Probe:
         before = self._assigned
         changed = before is None or (before.login, before.policy) != (assignment.login, assignment.policy)
         self._assigned = assignment
+        if changed:
+            self._lane = asyncio.Semaphore(assignment.policy.dead_at_once or DEAD_AT_ONCE)
         wanted = set(assignment.keys)
         ended = [self._watchers.pop(key) for key in list(self._watchers) if changed or key not in wanted]
         await asyncio.gather(*(watcher.stop() for watcher in ended))
         for key in assignment.keys:
             if key not in self._watchers:
-                watcher = Watcher(key, assignment.login, assignment.policy, self._report)
+                watcher = Watcher(key, assignment.login, assignment.policy, self._report, self._lane)
                 self._watchers[key] = watcher
                 watcher.start()
             self._watchers[key].redial(key in assignment.deposed)

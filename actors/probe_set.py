@@ -75,6 +75,9 @@ class ProbeSet:
             await asyncio.gather(*(self._end(name) for name in strangers))
 
     async def _start(self, name: str) -> None:
+        """Not one that is not wanted any more: whoever looks after a silent probe may be overtaken."""
+        if name not in self._watched:
+            return
         self._reported_at[name] = time.monotonic()
         self._peers.setdefault(name, Peer(name))
         try:
@@ -82,6 +85,10 @@ class ProbeSet:
             await create(_shown_as(label), probe_options(name), name, label)
         except NodeError as error:
             _log.warning("a probe was not started", probe=name, reason=str(error))
+        if name not in self._watched:
+            self._reported_at.pop(name, None)
+            self._peers.pop(name, None)
+            await self._end(name)
 
     @staticmethod
     async def _end(name: str) -> None:

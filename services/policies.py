@@ -53,6 +53,7 @@ def watch_policy(settings: Settings) -> WatchPolicy:
         read_timeout=float(settings.MySQLDiscoveryReadTimeoutSeconds),
         dead_factor=settings.DeadInstancePollSecondsMultiplyFactor,
         dead_max=float(settings.DeadInstancePollSecondsMax),
+        dead_at_once=settings.DeadInstanceDiscoveryMaxConcurrency,
         queries=_queries(settings),
         names=_names(settings),
         discovery=DiscoveryPolicy(
