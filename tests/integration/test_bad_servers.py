@@ -48,8 +48,10 @@ def topologies(mariadbd: Mysqld) -> Iterator[list[MySQLTopology]]:
 def bad() -> Iterator[tuple[list[InstanceKey], list[Hung]]]:
     holes, hung = [Blackhole() for _ in range(UNREACHABLE)], [Hung() for _ in range(HUNG)]
     keys = [closed_port() for _ in range(CLOSED)]
-    yield [*keys, *(one.key for one in (*holes, *hung))], hung
-    for one in (*holes, *hung):
+    yield [*keys, *(one.key for one in holes), *(one.key for one in hung)], hung
+    for hole in holes:
+        hole.close()
+    for one in hung:
         one.close()
 
 
@@ -93,8 +95,9 @@ def test_sixty_servers_of_which_twenty_five_are_bad(
 ) -> None:
     keys, hung = bad
     healthy = [server for topology in topologies for server in topology.servers]
-    seeds = [*(topology.master for topology in topologies), *keys]
-    more = {
+    seeds: list[MySQLServer | InstanceKey] = [topology.master for topology in topologies]
+    seeds += keys
+    more: dict[str, object] = {
         "InstancePollSeconds": int(POLL_SECONDS),
         "ProbeActorsMax": ACTORS,
         "DeadInstancePollSecondsMultiplyFactor": 2,

@@ -78,8 +78,12 @@ async def test_looking_up_names() -> None:
 def renamed(mysqld: Mysqld) -> Iterator[Watched]:
     """Servers that call themselves localhost; they were found, and replicate, as 127.0.0.1."""
     spec = TopologySpec(replicas=2, options={"report-host": "localhost"})
-    settings = {"MySQLHostnameResolveMethod": "@@report_host", "DiscoverByShowSlaveHosts": True}
-    with watching(mysqld, spec, known_as=lambda key: f"localhost:{key.port}", **settings) as both:
+    settings: dict[str, object] = {
+        "MySQLHostnameResolveMethod": "@@report_host",
+        "DiscoverByShowSlaveHosts": True,
+    }
+    known_as = {"known_as": lambda key: f"localhost:{key.port}"}
+    with watching(mysqld, spec, **known_as, **settings) as both:  # type: ignore[arg-type]
         yield both
 
 
