@@ -91,8 +91,8 @@ def _run(given: argparse.Namespace) -> int:
         )
         try:
             return _story(given, world, chance, endings)
-        except BaseException:
-            _keep(world, given.evidence)
+        except Exception:
+            _say(f"the evidence is in {_keep(world, given.evidence)}")
             raise
 
 
