@@ -45,6 +45,7 @@ def poll_statements(dialect: Dialect, *, performance_schema: bool) -> tuple[str,
         _STATUS,
         dialect.registered_replicas,
         dialect.dump_threads(performance_schema=performance_schema),
+        dialect.registered_replicas,  # a replica that connects meanwhile must not seem to have no name
         SHOW_GRANTS,
     )
 
@@ -109,6 +110,8 @@ class PolledServer:
                 if statement == SHOW_GRANTS:  # a server without grant tables: then nothing is known of them
                     results.append([])
                     continue
+                if statement in self._statements[:number]:
+                    continue  # told already
                 text = f"{statement.split(' FROM ')[0][:60]}: {error.text}"
                 errors.append(StatementError(error.key, text, error.errno))
         if errors:
@@ -116,7 +119,7 @@ class PolledServer:
         return results
 
     def _instance(self, results: list[list[Row]]) -> Instance:
-        variables, channel, log, semi_variables, status, registered, dumps, grants = results
+        variables, channel, log, semi_variables, status, before, dumps, after, grants = results
         instance = apply_variables(Instance(key=self.connection.key), variables[0])
         instance = apply_replica_status(instance, channel)
         instance = apply_semi_sync(instance, semi_variables, status)
@@ -124,7 +127,7 @@ class PolledServer:
         dumps = [row for row in dumps if str(row.get("Command", _DUMP)).startswith(_DUMP)]
         return replace(
             instance,
-            replicas=found_replicas(registered, dumps, instance.key.port),
+            replicas=found_replicas([*before, *after], dumps, instance.key.port),
             lacking_privileges=lacking(instance.version, grants),
         )
 

@@ -19,6 +19,7 @@ from tests.servers import StandaloneServer
 __all__ = ["HostedBackend", "HostedTopology"]
 
 _FIRST_PORT = 3301
+_REBUILT_BEYOND = 100_000
 _FAST: dict[str, str | None] = {
     # what a killed process has written is there; nobody cuts the power
     "innodb-flush-log-at-trx-commit": "2",
@@ -48,6 +49,7 @@ class HostedTopology(MySQLTopology):
         spec = dataclasses.replace(spec, options={**_FAST, **_LOGGED, **spec.options})
         super().__init__(mysqld, folder, spec, die_with_parent=True)
         names = ["master", *(f"replica{n}" for n in range(1, spec.servers))]
+        self._rebuilt = 0
         self.hosts = {name: network.host(name) for name in names}
         self._ports = (
             {name: _FIRST_PORT + number for number, name in enumerate(names)} if network.can_cut else {}
@@ -71,6 +73,8 @@ class HostedTopology(MySQLTopology):
         self.configure(server, is_master=False)
         shutil.rmtree(server.data_directory)
         copy_template(self._mysqld, server.data_directory)
+        self._rebuilt += 1  # another number: what carried its former one it would not take from others
+        server.options["server-id"] = str(server.port + _REBUILT_BEYOND * self._rebuilt)
         closed = server.options.pop(self.flavour.read_only)
         server.options["skip-networking"] = None  # nobody sees it before it has its accounts and is read-only
         server.start()
