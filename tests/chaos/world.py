@@ -220,9 +220,9 @@ class World:
             for life, said in enumerate(node.all_said()):
                 history.elections += self._elections(node.name, life, said)
         history.writes = sum(len(rows) for rows in self.client.acknowledged.values())
-        (master,) = self.writable() or (None,)
-        if master is not None:
-            history.missing = sorted(self.client.missing_on(master))
+        writable = self.writable()
+        if len(writable) == 1:  # else that is told already
+            history.missing = sorted(self.client.missing_on(writable[0]))
         return history
 
     def _elections(self, name: str, life: int, said: str) -> list[Election]:
