@@ -27,6 +27,7 @@ from services.sandbox.binaries import find_mysqld
 from tests.chaos.checker import check
 from tests.chaos.faults import Done, carry_out, roles_now
 from tests.chaos.healing import heal
+from tests.chaos.history import History
 from tests.chaos.network import networked
 from tests.chaos.plan import rounds
 from tests.chaos.registrar import Registrar
@@ -39,6 +40,8 @@ _WHO_IS_WHO_SECONDS = 60.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = _parse(argv)
+    if given.judge:
+        return _judge(given.judge)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
     try:
@@ -59,12 +62,20 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--setup", choices=SETUPS, default="raft", help="of the nodes (raft)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     parser.add_argument("--evidence", type=Path, metavar="FOLDER", help="keep logs and history there")
+    parser.add_argument("--judge", type=Path, metavar="FILE", help="only judge a former run's history.json")
     given = parser.parse_args(argv)
     if given.minutes <= 0:
         parser.error("--minutes: more than 0")
     if given.seed is None:
         given.seed = secrets.randbelow(1_000_000)
     return given
+
+
+def _judge(file: Path) -> int:
+    violations = check(History.load(file))
+    for one in violations:
+        print(f"VIOLATION of {one.rule}: {one.text}")
+    return 1 if violations else 0
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:

@@ -43,10 +43,6 @@ class _Healing:
 
     def run(self) -> Healing:
         began = time.monotonic()
-        for node in self._world.nodes:
-            if not node.runs:
-                self._world.note_by_hand(f"{node.name} ended by itself and was started again")
-                node.start_again()
         self._registrar.pause()
         try:
             while (complaint := self._complaint()) and time.monotonic() < began + HEAL_SECONDS:
@@ -61,6 +57,10 @@ class _Healing:
 
     def _complaints(self) -> Iterator[str]:
         world = self._world
+        for node in world.nodes:
+            if not node.runs:  # its supervisor starts it again
+                world.note_by_hand(f"{node.name}, which had ended by itself, was started again")
+                node.start_again()
         leading = [node.name for node in world.nodes if node.leads]
         if len(leading) != 1:
             yield f"{leading or 'nobody'} leads"
@@ -166,6 +166,8 @@ class _Healing:
     def _view(self, node: ChaosNode, master: MySQLServer) -> str:
         """What this node sees differently."""
         known, name = node.instances(), str(master.key)
+        if strangers := known.keys() - {str(server.key) for server in self._world.servers}:
+            return f"{node.name} knows {sorted(strangers)}, which are not there"
         for server in self._world.servers:
             one = known.get(str(server.key))
             if one is None or not one["IsLastCheckValid"]:
