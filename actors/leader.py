@@ -185,7 +185,7 @@ class LeaderActor:
         is_news = (held.term if held else 0) != self._term
         if held is not None and held.term != self._term:
             self._term = held.term
-            coordinator.elected()
+            coordinator.elected(earlier_for=held.earlier_until - boottime())
             self.event("leader", f"leads with term {held.term}", NO_KEY, "")
             self._periodic.spawn(self._resume())
         elif held is None and self._term:

@@ -174,7 +174,7 @@ def instance_of(key: InstanceKey, answers: Answers, policy: DiscoveryPolicy = _D
     return replace(
         instance,
         replicas=found_replicas(
-            rows(Topic.REGISTERED),
+            [*rows(Topic.REGISTERED), *rows(Topic.REGISTERED_SINCE)],
             dumps,
             key.port,
             registered_first=policy.registered_first,
