@@ -16,6 +16,7 @@ import structlog
 from actors.handles import Peer
 from actors.logs import configure_logging
 from actors.names import TOPOLOGY
+from actors.ray_nodes import own_node_id
 from actors.tasks import Periodic, until_started
 from services.mysql.connection import Login
 from services.mysql.watcher import DEAD_AT_ONCE, Watcher, WatchPolicy
@@ -48,6 +49,7 @@ class Probe:
         configure_logging()
         self._name = name
         self._label = label
+        self._ray_node = own_node_id()
         self._topology = Peer(TOPOLOGY)
         self._assigned: Assignment | None = None
         self._watchers: dict[InstanceKey, Watcher] = {}
@@ -65,10 +67,14 @@ class Probe:
     async def ping(self) -> str:
         return self._name
 
-    async def assign(self, assignment: Assignment) -> None:
-        """Watch exactly these. What is watched already and did not change goes on undisturbed."""
+    async def assign(self, assignment: Assignment) -> str:
+        """Watch exactly these. What is watched already and did not change goes on undisturbed.
+
+        Returns the id of the Ray node on which this is.
+        """
         async with self._assigning:
             await self._assign(assignment)
+        return self._ray_node
 
     async def _assign(self, assignment: Assignment) -> None:
         before = self._assigned
@@ -96,7 +102,9 @@ class Probe:
         while self._assigned is None:
             assignment = None
             with contextlib.suppress(NodeError):
-                assignment = await self._topology.call("assignment", self._name, timeout=_ASK_SECONDS)
+                assignment = await self._topology.call(
+                    "assignment", self._name, self._ray_node, timeout=_ASK_SECONDS
+                )
             if self._assigned is None and assignment is not None:
                 await self.assign(assignment)
                 return
