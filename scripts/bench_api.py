@@ -263,7 +263,8 @@ def _instances(instances: int, moved: int, now: float) -> Iterator[Instance]:
         for number, key in enumerate(keys[1:], 1):
             lags = number == 7 and cluster % 2 == 0
             yield replace(
-                master, key=key, server_id=cluster * 10 + number, server_uuid=str(uuid.UUID(int=number)),
+                master, key=key, server_id=cluster * 10 + number,
+                server_uuid=str(uuid.UUID(int=cluster * 1000 + 500 + number)),
                 read_only=True, replicas=(), master_key=keys[0], master_uuid=uuids[0],
                 receiver_state=ThreadState.RUNNING, applier_state=ThreadState.RUNNING,
                 read_coordinates=BinlogCoordinates("binlog.000017", 4096 + moved),

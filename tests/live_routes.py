@@ -6,8 +6,9 @@ import http.client
 import io
 import json
 import re
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from typing import Any
+from typing import Any, TypeVar
 
 import jsonschema
 
@@ -17,6 +18,8 @@ from tests.node import Node, Watched, orchestray
 from tests.reference_routes import REFUSED, Route
 from tests.reference_shapes import misfits
 from tests.servers import wait_until
+
+T = TypeVar("T")
 
 ANSWER_SECONDS = 30  # the longest that a change may take, discover with its 20, is less
 _NOT_LEADING = "does not lead"
@@ -52,11 +55,23 @@ class Reply:
 def get(watched: Watched, path: str, **headers: str) -> Reply:
     """``/api/<path>``; ``{master}``, ``{one}``, ``{two}``, ``{leaf}`` in it are ``host/port``."""
     target = f"/api/{filled(watched, path)}"
-    reply = Reply(watched.node, target, **headers)
-    if _NOT_LEADING.encode() in reply.body:  # a busy machine cost it its lease; nothing was done
-        wait_until(lambda: watched.node.leads, 60)
-        reply = Reply(watched.node, target, **headers)
-    return reply
+    return _led(
+        lambda: Reply(watched.node, target, **headers), lambda reply: reply.body.decode(errors="replace")
+    )
+
+
+def _led(ask: Callable[[], T], said: Callable[[T], str]) -> T:
+    """Ask again while the node does not lead: a busy machine cost it its lease, or it was told to stop. Nothing
+    was done then."""
+    found = [ask()]
+
+    def is_answered() -> bool:
+        if _NOT_LEADING in said(found[0]):
+            found[0] = ask()
+        return _NOT_LEADING not in said(found[0])
+
+    wait_until(is_answered, 60, lambda: said(found[0]))
+    return found[0]
 
 
 def filled(watched: Watched, path: str) -> str:
@@ -101,10 +116,7 @@ def by_key(servers: Any) -> list[str]:
 
 def client(watched: Watched, *words: str) -> tuple[int, list[str], str]:
     """Exit status, lines of stdout, and stderr."""
-    done = orchestray("-U", watched.node.url, "-c", *words)
-    if _NOT_LEADING in done.stderr:
-        wait_until(lambda: watched.node.leads, 60)
-        done = orchestray("-U", watched.node.url, "-c", *words)
+    done = _led(lambda: orchestray("-U", watched.node.url, "-c", *words), lambda done: done.stderr)
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 
@@ -167,8 +179,4 @@ def asked(watched: Watched, *words: str) -> tuple[int, list[str], str]:
             status = run(("-U", watched.node.url, "-c", *words))
         return status, out.getvalue().splitlines(), err.getvalue()
 
-    done = run_it()
-    if _NOT_LEADING in done[2]:
-        wait_until(lambda: watched.node.leads, 60)
-        done = run_it()
-    return done
+    return _led(run_it, lambda done: done[2])

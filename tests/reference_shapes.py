@@ -102,6 +102,25 @@ SHAPES = {
         AcknowledgedBy:empty AcknowledgedComment:empty LastDetectionId:0 RelatedRecoveryId:uint Type:empty
         RecoveryType:empty
         """,
+    "Maintenance": "MaintenanceId:id Key:Key BeginTimestamp:time SecondsElapsed:uint IsActive:bool Owner:str "
+    "Reason:str",
+    "CandidateDatabaseInstance": "Hostname:host Port:port PromotionRule:rule LastSuggestedString:time "
+    "PromotionRuleExpiry:time",
+    "HostAttributes": "Hostname:host AttributeName:host AttributeValue:str SubmitTimestamp:time "
+    "ExpireTimestamp:optional",
+    "RecoveryStep": "Id:id RecoveryUID:uid AuditAt:time Message:host",
+    "BlockedRecovery": "FailedInstanceKey:Key ClusterName:str Analysis:str LastBlockedTimestamp:time "
+    "BlockingRecoveryId:id",
+    "HealthStatus": """
+        Healthy:bool Hostname:host Token:token IsActiveNode:bool ActiveNode:NodeHealth Error:null
+        AvailableNodes:[NodeHealth] RaftLeader:empty RaftLeaderURI:empty RaftAdvertise:empty
+        IsRaftLeader:false RaftHealthyMembers:null
+        """,
+    "NodeHealth": """
+        Hostname:host Token:token AppVersion:host FirstSeenActive:time LastSeenActive:time ExtraInfo:str
+        Command:str DBBackend:host LastReported:zero
+        """,
+    "Audit": "AuditId:id AuditTimestamp:time AuditType:host AuditInstanceKey:Key Message:str",
     "KVPair": "Key:str Value:str",
     "Changelog": "AnalyzedInstanceKey:Key Changelog:[change]",
     "InstanceCoordinates": "Key:Key Coordinates:BinlogCoordinates",
