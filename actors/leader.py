@@ -356,7 +356,8 @@ class LeaderActor:
         book = Book(store, self._settings)
         result = await self._stored(request.carry_out(book))
         for entry in book.told:
-            self.event(entry.type, entry.message, entry.instance, "")
+            about = f"{entry.instance}: " if entry.instance.names_a_server else ""
+            self.event(entry.type, f"{about}{entry.message}", entry.instance, "")
         if request.shows:
             await self._tell(self._topology, "synchronise")
         return result
