@@ -35,15 +35,15 @@ async def test_whether_two_endpoints_are_one_server(request: pytest.FixtureReque
 async def test_two_servers_are_never_one_though_they_say_the_same_of_themselves(
     mysql_server: StandaloneServer, mariadb_server: StandaloneServer
 ) -> None:
-    name, password = "both", "x"
+    name, password = "same", "x"
     for server in (mysql_server, mariadb_server):
-        server.execute(f"CREATE USER {name}@'%' IDENTIFIED BY '{password}'")
+        server.execute(f"CREATE USER '{name}'@'%' IDENTIFIED BY '{password}'")
     try:
         login = Login(name, password)
         assert await is_same_server(mysql_server.key, mariadb_server.key, login, timeout=5) is False
     finally:
         for server in (mysql_server, mariadb_server):
-            server.execute(f"DROP USER {name}@'%'")
+            server.execute(f"DROP USER '{name}'@'%'")
 
 
 async def test_a_watcher_tells_where_its_server_wants_to_be_known(mysql_server: StandaloneServer) -> None:

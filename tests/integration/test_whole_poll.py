@@ -192,7 +192,7 @@ async def test_replicas_by_registration_by_process_list_and_without_those_of_an_
 
     assert await found(DiscoveryPolicy()) == (replica,)
     assert await found(DiscoveryPolicy(registered_first=True)) == (replica,)
-    ignoring = DiscoveryPolicy(ignores_user=lambda name: name == user)
+    ignoring = DiscoveryPolicy(ignored_users=(f"^{user}$",))
     assert await found(ignoring) == (replica,), "SHOW REPLICAS tells no users, unless it is told to"
 
 
