@@ -155,8 +155,8 @@ def version_in(
     return version
 
 
-def run_migrations(connection: Connection) -> None:
-    """All that are missing."""
+def run_migrations(connection: Connection, version: str = "head") -> None:
+    """All that are missing, up to ``version``."""
     from alembic import command  # 0.1 s, and seldom needed
     from alembic.config import Config
 
@@ -165,4 +165,4 @@ def run_migrations(connection: Connection) -> None:
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     with _alembic:
-        command.upgrade(config, "head")
+        command.upgrade(config, version)

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 
 from services.store.rows import key_columns, key_of, pack_keys, unpack_keys
-from services.store.schema import FAILURE_DETECTIONS, RECOVERIES
+from services.store.schema import (
+    BLOCKED_RECOVERIES,
+    FAILURE_DETECTIONS,
+    RECOVERIES,
+    RECOVERY_JOURNAL,
+    RECOVERY_STEPS,
+)
 from services.topology.keys import InstanceKey
 from services.topology.records import AnalysisEntry, Recovery
 
 __all__ = [
     "blocks",
+    "delete_recoveries",
     "entry_columns",
     "entry_of",
     "find",
@@ -131,3 +138,14 @@ def release_detections(connection: Connection, *conditions: ColumnElement[bool])
     """End the active period of the detections for which all ``conditions`` hold."""
     active = FAILURE_DETECTIONS.c.active_slot.is_not(None)
     connection.execute(update(FAILURE_DETECTIONS).where(active, *conditions).values(active_slot=None))
+
+
+def delete_recoveries(connection: Connection, *conditions: ColumnElement[bool]) -> int:
+    """Those for which all ``conditions`` hold, with all that is kept about them. How many those were."""
+    for owned, column in (
+        (RECOVERY_STEPS.c.recovery_uid, RECOVERIES.c.uid),
+        (RECOVERY_JOURNAL.c.recovery_uid, RECOVERIES.c.uid),
+        (BLOCKED_RECOVERIES.c.blocking_recovery_id, RECOVERIES.c.id),
+    ):
+        connection.execute(delete(owned.table).where(owned.in_(select(column).where(*conditions))))
+    return connection.execute(delete(RECOVERIES).where(*conditions)).rowcount
