@@ -58,8 +58,9 @@ def made_by_0002(connection: Connection) -> None:
     run_migrations(connection, "0002")
     assert references(connection) == 4
     recovery_row = (
-        "INSERT INTO recoveries VALUES ({id}, 'u{id}', NULL, 'c1', 'm', 'a', 'm.example', 3306, 'DeadMaster', 0, "
-        "'[]', 't', 'r', 0, 'n', 'k', 1, '{at}', '{at}', 1, '', 0, '', '[]', '[]', '[]', '', 0, '', '', '')"
+        "INSERT INTO recoveries VALUES ({id}, 'u{id}', NULL, 'c1', 'm', 'a', 'm.example', 3306, "
+        "'DeadMaster', 0, '[]', 't', 'r', 0, 'n', 'k', 1, '{at}', '{at}', 1, '', 0, '', "
+        "'[]', '[]', '[]', '', 0, '', '', '')"
     )
     for statement in (
         recovery_row.format(id=7, at=T0),
