@@ -28,7 +28,7 @@ from services.store.errors import (
 )
 from services.store.migrate import OPEN_LIMIT_SECONDS, run_migrations, version_in
 from services.store.mysql import GUARD_TABLE, tls_text
-from services.store.mysql_errors import LOST, NO_SUCH_DATABASE, from_mysql, number_of
+from services.store.mysql_errors import LOST, NO_SUCH_DATABASE, NOT_READY, from_mysql, number_of
 from services.store.mysql_session import Session
 from services.store.schema import SCHEMA_VERSION
 
@@ -73,7 +73,7 @@ def _connected(
             _create(backend, failure)
             may_create = False
             continue
-        unlucky = isinstance(failure, StoreBusyError) or number in LOST | {1062}
+        unlucky = isinstance(failure, StoreBusyError) or number in LOST | NOT_READY | {1062}
         if not unlucky or time.monotonic() > deadline:
             raise failure
         time.sleep(_RETRY_SECONDS)

@@ -7,6 +7,7 @@ the servers. Galera, and Group Replication with one primary and with several.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import time
@@ -22,7 +23,6 @@ from services.election.election import LeaseElection
 from services.election.lease import TAKE_AFTER, Lease
 from services.election.row import read, replace
 from services.sandbox.server import Rows
-from services.store.backend import MySQLBackend
 from services.store.errors import ClusterBusyError, StaleTermError, StoreUnavailableError
 from services.store.schema import SETTINGS
 from services.store.store import Store
@@ -101,9 +101,8 @@ def next_after(seats: Seats, act: Act) -> Act:
 async def test_nodes_that_come_at_once_to_an_empty_cluster_all_find_a_store(setup: Setup) -> None:
     """Migrations too run on several servers at once."""
     name = f"at_once_{next(_numbers)}"
-    backends = [setup.backend(number) for number in range(SIZE)]
     opened = await asyncio.gather(
-        *(Store.open(MySQLBackend(**{**_fields(one), "database": name})) for one in backends)
+        *(Store.open(dataclasses.replace(setup.backend(number), database=name)) for number in range(SIZE))
     )
     for number, store in enumerate(opened):
         row = {"name": f"of {number}", "value": ""}
@@ -117,10 +116,6 @@ async def test_nodes_that_come_at_once_to_an_empty_cluster_all_find_a_store(setu
 
         await wait_until_async(all_are_there, 10)
         await store.close()
-
-
-def _fields(backend: MySQLBackend) -> dict[str, object]:
-    return {name: getattr(backend, name) for name in MySQLBackend.__slots__}
 
 
 async def test_what_several_write_at_once_is_neither_lost_nor_an_error(stores: list[Store]) -> None:
