@@ -4,7 +4,8 @@ The rules it keeps, beside those of ``engine``:
 
 - Every write begins by counting up one row, the guard. On one server that is a lock: writes follow one
   another, each seeing all that came before. Where several servers take writes (Galera, Group
-  Replication) any two writes that did not see each other collide in that row, and one of them is refused.
+  Replication) any two writes that did not see each other collide in that row, and one of them is refused:
+  whoever has written has seen all earlier writes, wherever they were made.
 - A refused attempt (a deadlock, a failed certification, a lock awaited in vain) did not happen: it is run
   again, a bounded number of times and within the limit of the call (``mysql_retries``). So is what a session
   that had ended by itself could not do, or one that leads to a server that takes no part in its cluster.

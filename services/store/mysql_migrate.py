@@ -1,7 +1,8 @@
 """Makes a database on a MySQL or MariaDB server ready, as ``migrate`` does a file.
 
 Blocking, for a thread. Nodes that come at once go one after another (``GET_LOCK``); where the servers of a
-cluster know no such lock (Galera), the first to name the version wins and the others find the work done.
+cluster know no such lock (Galera), they do it side by side, and who finds that another has come further begins
+again.
 DDL commits by itself there: a migration that stopped halfway is gone through again (``migrations.resuming``).
 """
 
@@ -21,6 +22,7 @@ from services.store.backend import MySQLBackend
 from services.store.errors import (
     StoreAccessError,
     StoreBusyError,
+    StoreConflictError,
     StoreError,
     StoreSchemaError,
     StoreUnavailableError,
@@ -66,7 +68,9 @@ def _connected(
         except (SQLAlchemyError, pymysql.err.MySQLError) as error:
             raised = error.orig if isinstance(error, DBAPIError) else error
             number = number_of(raised)
-            failure = from_mysql(raised, backend.name)
+            failure: StoreError = from_mysql(raised, backend.name)
+        except StoreConflictError as error:
+            failure, number = error, 0
         except OSError as error:
             raise StoreAccessError(tls_text(backend, error)) from error
         if may_create and number in NO_SUCH_DATABASE:
