@@ -1,10 +1,10 @@
 """How long until the next node acts, with a synchronous backend.
 
-    python -m tests.takeover SETUP [--rounds N] [--with-database]
+    python -m tests.takeover SETUP [--rounds N]
 
-starts three database servers and three nodes on loopback, and each round kills (SIGKILL) every process of
-the acting node, with ``--with-database`` the database server that it writes to as well. Counted is the time
-from the kill until another node answers 200 to ``/api/leader-check``.
+starts three database servers and three nodes on loopback. Each round kills (SIGKILL) every process of the
+acting node; as many rounds more kill the database server that it writes to as well. Counted is the time from
+the kill until another node answers 200 to ``/api/leader-check``.
 """
 
 from __future__ import annotations
@@ -105,38 +105,40 @@ def take_over(
     return lost, next(node for node in others if node.url == url), at - began
 
 
+def measured(setup: Setup, nodes: Sequence[Node], *, with_database: bool, rounds: int) -> dict[str, object]:
+    took = []
+    for _ in range(rounds):
+        lost, _, seconds = take_over(setup, nodes, with_database=with_database)
+        took.append(seconds)
+        print(f"{seconds:.2f} s", file=sys.stderr)
+        setup.make_whole()
+        lost.destroy()
+        lost.start()
+    return {
+        "with_database": with_database,
+        "median_seconds": round(statistics.median(took), 1),
+        "longest_seconds": round(max(took), 1),
+        "rounds": rounds,
+    }
+
+
 def main() -> int:
-    description = (__doc__ or "").strip()
     parser = argparse.ArgumentParser(
         prog="python -m tests.takeover",
-        description=description,
+        description=(__doc__ or "").strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("setup", choices=sorted(SETUPS))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--with-database", action="store_true", help="kill its database server as well")
     options = parser.parse_args()
     why = why_none(options.setup)
     if why:
         print(why, file=sys.stderr)
         return 1
-    took: list[float] = []
     with opened_setup(options.setup) as setup, nodes_on(setup) as nodes:
-        for _ in range(options.rounds):
-            lost, _, seconds = take_over(setup, nodes, with_database=options.with_database)
-            took.append(seconds)
-            print(f"{seconds:.2f} s", file=sys.stderr)
-            setup.make_whole()
-            lost.destroy()
-            lost.start()
-    figures = {
-        "setup": options.setup,
-        "with_database": options.with_database,
-        "median_seconds": round(statistics.median(took), 2),
-        "longest_seconds": round(max(took), 2),
-        "rounds": len(took),
-    }
-    print(json.dumps(figures))
+        for with_database in (False, True):
+            figures = measured(setup, nodes, with_database=with_database, rounds=options.rounds)
+            print(json.dumps({"setup": options.setup, **figures}), flush=True)
     return 0
 
 

@@ -1,8 +1,7 @@
 """Makes a database on a MySQL or MariaDB server ready, as ``migrate`` does a file.
 
-Blocking, for a thread. Nodes that come at once go one after another (``GET_LOCK``); where the servers of a
-cluster know no such lock (Galera), they do it side by side, and who finds that another has come further begins
-again.
+Blocking, for a thread. Nodes that come at once go one after another (``GET_LOCK``). Where the servers of a
+cluster know no such lock (Galera) they go side by side, and who finds that another is further begins again.
 DDL commits by itself there: a migration that stopped halfway is gone through again (``migrations.resuming``).
 """
 
