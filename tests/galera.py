@@ -12,7 +12,7 @@ import pymysql
 from services.sandbox.binaries import Mysqld
 from services.sandbox.ports import LOOPBACK, free_port
 from services.sandbox.server import Options
-from tests.clusters import JOIN_SECONDS, SIZE, SynchronousCluster
+from tests.clusters import JOIN_SECONDS, LIBFAKETIME, SIZE, SynchronousCluster
 from tests.servers import StandaloneServer, wait_until
 
 __all__ = ["PROVIDER", "Galera"]
@@ -41,6 +41,8 @@ EVS = (
 
 
 class Galera(SynchronousCluster):
+    clocks_can_jump = LIBFAKETIME is not None
+
     def __init__(self, mariadbd: Mysqld) -> None:
         self._ports = [free_port() for _ in range(SIZE)]
         self._receivers = [free_port() for _ in range(SIZE)]
