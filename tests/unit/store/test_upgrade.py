@@ -13,7 +13,6 @@ from services.store.clusters import ClusterRecord
 from services.store.errors import UnknownRecoveryError
 from services.store.migrate import run_migrations
 from services.store.recoveries import Outcome, RecoveryFilter
-from services.store.schema import METADATA
 from services.store.store import Store
 from services.store.times import shifted
 from services.topology.records import DeposedMaster, JournalEntry, JournalPhase
@@ -50,7 +49,7 @@ def on(backend: Backend, work: Callable[[Connection], None]) -> None:
 
 
 def references(connection: Connection) -> int:
-    return sum(len(inspect(connection).get_foreign_keys(name)) for name in METADATA.tables)
+    return sum(len(keys) for keys in inspect(connection).get_multi_foreign_keys().values())
 
 
 def made_by_0002(connection: Connection) -> None:
