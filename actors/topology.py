@@ -121,8 +121,7 @@ class TopologyActor:
             raise
         # From here on calls are answered: nobody has seen a topology that was not loaded yet.
         self._registry, self._durable, self._state = registry, durable, ""
-        for seed in settings.DiscoverySeeds:
-            self._take_seed(seed, settings)
+        self._take_seeds(settings)
         self._gateways.changed()
         every = self._periodic.every
         self._periodic.spawn(self._adopt_probes())
@@ -136,13 +135,17 @@ class TopologyActor:
         every(5.0, self._synchronise)
         self._gateways.start()
 
-    def _take_seed(self, seed: str, settings: Settings) -> None:
-        try:
-            key = InstanceKey.parse(seed, settings.DefaultInstancePort)
-        except InvalidInstanceKeyError as error:
-            self._event("configuration", f"DiscoverySeeds: {error}", NO_KEY, "")
-            return
-        self._ready().add(key, time.monotonic(), explicit=True)
+    def _take_seeds(self, settings: Settings) -> None:
+        assert self._durable is not None
+        seeds = []
+        for seed in settings.DiscoverySeeds:
+            try:
+                seeds.append(InstanceKey.parse(seed, settings.DefaultInstancePort))
+            except InvalidInstanceKeyError as error:
+                self._event("configuration", f"DiscoverySeeds: {error}", NO_KEY, "")
+        for key in seeds:
+            self._ready().add(key, time.monotonic(), explicit=True)
+        self._durable.seed(seeds)
 
     async def ping(self) -> dict[str, Any]:
         return {
@@ -623,8 +626,7 @@ class TopologyActor:
         waiting = f"; not before a restart: {', '.join(late)}" if late else ""
         self._event("reload", f"configuration read again, changed: {changed}{waiting}", NO_KEY, "")
         registry.policy = registry_policy(settings, self._spec.hostname, self._spec.token)
-        for seed in settings.DiscoverySeeds:
-            self._take_seed(seed, settings)
+        self._take_seeds(settings)
         await self._arrange_probes()
         await self._probes.renew()
         return late

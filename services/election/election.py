@@ -17,7 +17,7 @@ from services.election.clock import boottime
 from services.election.lease import Lease, Renew, Seen, Take, Wait, decide, released
 from services.election.row import read, replace
 from services.store.engine import Database
-from services.store.errors import StoreError
+from services.store.errors import StoreConflictError, StoreError
 
 __all__ = ["Holder", "Leadership", "LeaseElection"]
 
@@ -174,7 +174,11 @@ class LeaseElection:
         def compare_and_set(connection: Connection) -> bool:
             return replace(connection, action.expected, action.lease)
 
-        if not await self._database.write(compare_and_set, limit_seconds=self._limit):
+        try:
+            done = await self._database.write(compare_and_set, limit_seconds=self._limit)
+        except StoreConflictError:  # on one of several servers that all take writes
+            done = False
+        if not done:
             # Somebody was first: another node, or a renewal of ours that was given up too early. The next
             # reading tells which, and until then the deadline stands: nobody takes a lease before it.
             self._wait = self._renew / 10

@@ -72,9 +72,12 @@ class ClusterStore:
 
     async def forget(self, cluster_id: str) -> None:
         """Forget a cluster and its deposed masters; its recoveries stay in the audit."""
-        await self._database.write(
-            lambda connection: connection.execute(delete(CLUSTERS).where(CLUSTERS.c.id == cluster_id))
-        )
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(DEPOSED_MASTERS).where(DEPOSED_MASTERS.c.cluster_id == cluster_id))
+            connection.execute(delete(CLUSTERS).where(CLUSTERS.c.id == cluster_id))
+
+        await self._database.write(work)
 
     async def promote(
         self,
