@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from api.instance_texts import InstanceTexts
 from api.replies import JsonText, enveloped
 from api.wire import dumps, instance_text, instance_to_wire
-from services.topology.channel import Channel
+from services.topology.channel import Channel, ChannelTls
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import InstanceKey
@@ -34,6 +34,7 @@ _BY_TYPE: dict[object, st.SearchStrategy[object]] = {
     tuple[InstanceKey, ...]: st.lists(_KEYS, max_size=3).map(tuple),
     tuple[str, ...]: st.lists(_TEXTS, max_size=3).map(tuple),
     tuple[Channel, ...]: st.lists(st.builds(Channel, name=_TEXTS, master_key=_KEYS), max_size=2).map(tuple),
+    ChannelTls: st.builds(ChannelTls, ca_file=_TEXTS, verify_server_certificate=st.none() | st.booleans()),
     BinlogCoordinates: st.builds(BinlogCoordinates, _TEXTS, _WHOLE),
     ThreadState: st.sampled_from(ThreadState),
     CheckOutcome: st.sampled_from(CheckOutcome),
