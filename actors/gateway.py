@@ -3,6 +3,9 @@
 Holds that cache and the listening socket, nothing else: killed, it is restarted by Ray, asks Topology for a
 snapshot and serves again. It never serves before it has one, so that nobody sees an empty topology that is
 not. Changes are handed to Topology and to the Leader.
+
+There is one on each Ray node. Those of workers have neither the configuration nor the store at hand: they are
+given the one with the snapshot, and read the other through the gateway of the head.
 """
 
 from __future__ import annotations
@@ -14,21 +17,24 @@ import socket
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
 from actors.handles import Peer
-from actors.leadership import Lead
+from actors.leadership import Lead, LeaderClock
 from actors.logs import configure_logging
-from actors.names import GATEWAY_LOCK, LEADER, TOPOLOGY
+from actors.names import GATEWAY, GATEWAY_LOCK, LEADER, TOPOLOGY
 from actors.news import NEWS_KEPT, News
 from actors.spec import Configuration, NodeSpec
-from actors.tasks import until_started
+from actors.supervision import ORPHAN_SECONDS
+from actors.tasks import Periodic, until_started
+from actors.worker_gateway import listen_endpoint, reads_of_the_head, tell_time
 from services import VERSION
 from services.analysis import ReplicationAnalysis
 from services.analysis.changelog import AnalysisChangelog
-from services.config import Settings
+from services.config import LoadedConfiguration, Settings
 from services.election.clock import boottime
 from services.election.process_lock import ProcessLock
 from services.measuring.samples import Measured
@@ -76,6 +82,7 @@ _log = structlog.get_logger(__name__)
 class Push:
     """What Topology tells: a whole snapshot, and the events since the last one."""
 
+    configuration: LoadedConfiguration
     topology: Topology
     analysis: tuple[ReplicationAnalysis, ...]
     recoveries_enabled: bool
@@ -92,10 +99,11 @@ class Push:
 class GatewayNode:
     """`services.node_view.Node` for the application in this process."""
 
-    def __init__(self, spec: NodeSpec, configuration: Configuration, store: Store) -> None:
+    def __init__(self, spec: NodeSpec, snapshot: Push, store: AuditReads, clock: LeaderClock) -> None:
         self._spec = spec
-        self._configuration = configuration
+        self._configuration = snapshot.configuration
         self._store = store
+        self._clock = clock
         self._topology_actor = Peer(TOPOLOGY)
         self._leader = Peer(LEADER)
         # Milliseconds since 1970: beyond the numbers of a gateway before this one.
@@ -103,12 +111,14 @@ class GatewayNode:
         self._heard: deque[News] = deque(maxlen=NEWS_KEPT)
         self._changelog = AnalysisChangelog()
         self._measured = Measured()
-        store.database.note = self._measured.query
+        if isinstance(store, Store):  # on a worker it is the head's
+            store.database.note = self._measured.query
         self._push: Push | None = None
         self._pushed_at = 0.0
         self._lead = Lead()
         self._lead_at = boottime()  # it is to be heard from within some time
         self._began = self._led_since = self._led_at = utc_now()
+        self.accept(snapshot)
 
     # what is pushed
 
@@ -116,6 +126,7 @@ class GatewayNode:
         known = self._push
         if known is None or known.run != push.run or known.number < push.number:
             self._push, self._pushed_at = push, boottime()
+            self._configuration = push.configuration
             self._changelog.note(push.analysis, utc_now())
         if push.measured is not None:
             self._measured.extend(push.measured)
@@ -145,7 +156,7 @@ class GatewayNode:
 
     @property
     def configuration_warnings(self) -> tuple[str, ...]:
-        return self._configuration.loaded.warnings
+        return self._configuration.warnings
 
     @property
     def _snapshot(self) -> Push:
@@ -192,7 +203,7 @@ class GatewayNode:
             problems.append(self._push.store_error)
         if self._lead.error:
             problems.append(self._lead.error)
-        is_leader = now < self._lead.deadline
+        is_leader = now < self._clock.here(self._lead)
         me = NodeIdentity(
             hostname=self._spec.hostname,
             token=self._spec.token,
@@ -324,26 +335,29 @@ class GatewayNode:
     async def reload_configuration(self, extra_path: str = "") -> tuple[str, ...]:
         """Topology puts it in force or refuses; a Leader that cannot be told now reads it when it starts."""
         late: tuple[str, ...] = await self._topology("reload", extra_path)
-        self._configuration.adopt()
+        await self._catch_up()
         with contextlib.suppress(NodeError):
             await self._leader.call("adopt_configuration", timeout=_CHANGE_SECONDS)
         return late
 
 
 class Gateway:
-    """See the module."""
+    """See the module. ``name`` is its name in Ray."""
 
-    def __init__(self, spec: NodeSpec) -> None:
+    def __init__(self, spec: NodeSpec, name: str = GATEWAY) -> None:
         configure_logging()
         self._spec = spec
+        self._name = name
+        self._place = name.partition(":")[2]  # "head", or the address of its Ray node
         self._state = "is starting"
+        self._periodic = Periodic()
         self._lock = ProcessLock(spec.folder / GATEWAY_LOCK)
         self._node: GatewayNode | None = None
         self._server: Any = None
         self._main_task = asyncio.ensure_future(until_started(self._serve, self._failed_to_start))
 
     def __repr__(self) -> str:
-        return "Gateway(head)"
+        return f"Gateway({self._place})"
 
     def _failed_to_start(self, why: str) -> None:
         self._node, self._state = None, why
@@ -351,17 +365,17 @@ class Gateway:
     async def _serve(self) -> None:
         import uvicorn
 
-        await self._lock.acquire()
-        configuration = Configuration(self._spec)
-        settings = configuration.settings
-        listening = await self._bind(settings)
+        if self._name == GATEWAY:
+            await self._lock.acquire(patience=ORPHAN_SECONDS)
+            settings = Configuration(self._spec).settings
+            listening = await self._bind(*settings.listen_endpoint)
+        else:  # its port is its lock
+            settings = (await self._first_snapshot()).configuration.settings
+            listening = await self._bind(*listen_endpoint(settings, self._place))
         with listening:
             # Topology has prepared the store by the time that it gives a snapshot.
             snapshot = await self._first_snapshot()
-            store = await Store.open(backend_of(settings), read_only=True)
-            node = GatewayNode(self._spec, configuration, store)
-            node.accept(snapshot)
-            self._node = node
+            self._node = node = await self._made(snapshot, settings)
             module, _, factory = APPLICATION.partition(":")
             application = getattr(importlib.import_module(module), factory)(_as_node(node))
             config = uvicorn.Config(
@@ -372,6 +386,15 @@ class Gateway:
             listening.listen(_BACKLOG)
             self._state = ""
             await self._server.serve(sockets=[listening])
+
+    async def _made(self, snapshot: Push, settings: Settings) -> GatewayNode:
+        clock = LeaderClock()
+        if self._name == GATEWAY:
+            store = await Store.open(backend_of(settings), read_only=True)
+            return GatewayNode(self._spec, snapshot, store, clock)
+        self._periodic.stop()
+        self._periodic.run(partial(tell_time, self._name, clock))
+        return GatewayNode(self._spec, snapshot, reads_of_the_head(), clock)
 
     async def _first_snapshot(self) -> Push:
         topology = Peer(TOPOLOGY)
@@ -384,14 +407,13 @@ class Gateway:
             else:
                 return snapshot
 
-    async def _bind(self, settings: Settings) -> socket.socket:
+    async def _bind(self, host: str, port: int) -> socket.socket:
         """The listening address, as soon as it is free. Connections are accepted only when we can answer."""
-        host, port = settings.listen_endpoint
         while True:
             try:
                 return listen(host, port)
             except OSError as error:
-                self._state = f"cannot listen on {settings.ListenAddress}: {error.strerror} (ListenAddress)"
+                self._state = f"cannot listen on {host}:{port}: {error.strerror} (ListenAddress)"
                 await asyncio.sleep(_BIND_RETRY_SECONDS)
 
     async def ping(self) -> str:
@@ -405,6 +427,10 @@ class Gateway:
     async def lead(self, lead: Lead) -> None:
         self._serving().lead(lead)
 
+    async def read(self, part: str, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """For the gateways of workers: as `AuditReads`. Raises StoreError."""
+        return await getattr(getattr(self._serving().store, part), method)(*arguments, **named)
+
     async def reload(self) -> tuple[str, ...]:
         """For ``orchestray reload``: as the API's, whatever its rules of access."""
         return await self._serving().reload_configuration()
@@ -415,6 +441,7 @@ class Gateway:
         return self._node
 
     async def stop(self) -> None:
+        self._periodic.stop()
         if self._server is not None:
             self._server.should_exit = True
             await asyncio.wait({self._main_task}, timeout=2.0)

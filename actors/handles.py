@@ -7,17 +7,25 @@ repeated is called again. An exception of the callee's own comes through as it w
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    ActorUnschedulableError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
 
 from actors.names import NAMESPACE
 from services.node_errors import OutcomeUnknownError, UnavailableError
 
-__all__ = ["NoAnswerError", "Peer", "create", "end", "names_in_use"]
+__all__ = ["NoAnswerError", "Peer", "ask_ray", "create", "end", "end_and_wait", "names_in_use"]
 
 _GCS_SECONDS = 5.0  # finding, creating or ending an actor
 
@@ -41,7 +49,10 @@ class Peer:
             return await asyncio.wait_for(asyncio.wrap_future(reference.future()), timeout)
         except asyncio.TimeoutError:
             raise NoAnswerError(f"{self.name} did not answer within {timeout:g} s") from None
-        except ActorDiedError:
+        except (
+            ActorDiedError,
+            ActorUnschedulableError,
+        ):  # the latter: with its Ray node
             self._handle = None
             raise UnavailableError(f"{self.name} is not running") from None
         except (ActorUnavailableError, RayActorError):
@@ -55,7 +66,7 @@ class Peer:
     async def _found(self) -> Any:
         if self._handle is None:
             try:
-                self._handle = await _ask_ray(
+                self._handle = await ask_ray(
                     partial(ray.get_actor, self.name, NAMESPACE), f"find {self.name}"
                 )
             except ValueError:
@@ -66,12 +77,12 @@ class Peer:
 async def create(actor_class: type, options: dict[str, Any], *arguments: Any) -> None:
     """Start a named actor, or find it running. Returns before its constructor has run."""
     remote = ray.remote(actor_class).options(**options)
-    await _ask_ray(partial(remote.remote, *arguments), f"start {options['name']}")
+    await ask_ray(partial(remote.remote, *arguments), f"start {options['name']}")
 
 
 async def names_in_use() -> list[str]:
     """The names of all actors of the node that live or are being started."""
-    return [str(name) for name in await _ask_ray(ray.util.list_named_actors, "list the actors")]
+    return [str(name) for name in await ask_ray(ray.util.list_named_actors, "list the actors")]
 
 
 async def end(name: str, *, restart: bool = False) -> None:
@@ -83,10 +94,20 @@ async def end(name: str, *, restart: bool = False) -> None:
         except ValueError:
             return
 
-    await _ask_ray(kill, f"end {name}")
+    await ask_ray(kill, f"end {name}")
 
 
-async def _ask_ray(work: Callable[[], Any], what: str) -> Any:
+async def end_and_wait(name: str) -> None:
+    """Kill an actor for good, and wait until its name is free. Raises UnavailableError if that takes long."""
+    await end(name)
+    deadline = time.monotonic() + _GCS_SECONDS
+    while name in await names_in_use():
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"Ray did not end {name} within {_GCS_SECONDS:g} s")
+        await asyncio.sleep(0.05)
+
+
+async def ask_ray(work: Callable[[], Any], what: str) -> Any:
     """Calls that block go to a thread. Raises UnavailableError, or what ``work`` raises of itself."""
     try:
         return await asyncio.wait_for(asyncio.to_thread(work), _GCS_SECONDS)

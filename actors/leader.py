@@ -17,16 +17,16 @@ from typing import Any, TypeVar
 import structlog
 
 from actors.handles import Peer, create
-from actors.leadership import Lead
+from actors.leadership import Clock, Lead, clock_here
 from actors.logs import configure_logging
 from actors.names import GATEWAY, LEADER_LOCK, TOPOLOGY, TOPOLOGY_LOCK, head_options
 from actors.news import NewsQueue
 from actors.seats import eyes_of, take_seat
 from actors.spec import Configuration, NodeSpec
-from actors.supervision import watch_over
+from actors.supervision import ORPHAN_SECONDS, watch_over
 from actors.tasks import Periodic, until_started
 from services.config import Settings
-from services.election.clock import boottime
+from services.election.clock import boot_id, boottime
 from services.election.process_lock import ProcessLock, end_holder
 from services.election.raft_seat import RaftSeat
 from services.election.seat import Seat
@@ -60,6 +60,7 @@ T = TypeVar("T")
 _PEER_SECONDS = 2.0
 _TOPOLOGY_SECONDS = 0.9
 _GATHER_SECONDS = 0.05
+_FOLLOWER_SECONDS = 5.0  # they ask each second
 _SHOWN_PARTS = frozenset({"clusters", "instances", "registrations"})
 """What Topology reads of the store."""
 _log = structlog.get_logger(__name__)
@@ -96,6 +97,7 @@ class LeaderActor:
         self._lock = ProcessLock(spec.folder / LEADER_LOCK)
         self._topology = Peer(TOPOLOGY)
         self._gateway = Peer(GATEWAY)
+        self._followers: dict[str, tuple[float, Peer]] = {}  # gateways of workers, and when they asked
         self._news = NewsQueue(self._topology)
         self._periodic = Periodic()
         self._configuration: Configuration | None = None
@@ -117,7 +119,7 @@ class LeaderActor:
         self._state = why
 
     async def _start(self) -> None:
-        await self._lock.acquire()
+        await self._lock.acquire(patience=ORPHAN_SECONDS)
         self._configuration = Configuration(self._spec)
         store = await Store.open(backend_of(self._configuration.settings))
         try:
@@ -185,7 +187,7 @@ class LeaderActor:
         is_news = (held.term if held else 0) != self._term
         if held is not None and held.term != self._term:
             self._term = held.term
-            coordinator.elected()
+            coordinator.elected(earlier_for=held.earlier_until - boottime())
             self.event("leader", f"leads with term {held.term}", NO_KEY, "")
             self._periodic.spawn(self._resume())
         elif held is None and self._term:
@@ -198,15 +200,29 @@ class LeaderActor:
         lead = Lead(
             term=held.term if held else 0,
             deadline=held.deadline if held else 0.0,
+            boot=boot_id(),
             holder=holder.node_id if holder else "",
             error=election.last_error,
             uri=raft.leader_uri if raft else "",
             raft=raft,
         )
-        self._periodic.spawn(self._tell(self._gateway, "lead", lead))
+        for gateway in (self._gateway, *self._living_followers()):
+            self._periodic.spawn(self._tell(gateway, "lead", lead))
         if is_news or boottime() - self._led_at >= _TOPOLOGY_SECONDS:
             self._led_at = boottime()
             self._periodic.spawn(self._tell_topology(held is not None))
+
+    async def follow(self, gateway: str) -> Clock:
+        """A gateway of a worker wants to be told who leads, for the next seconds; what time it is here."""
+        _, peer = self._followers.get(gateway, (0.0, Peer(gateway)))
+        self._followers[gateway] = boottime(), peer
+        return clock_here()
+
+    def _living_followers(self) -> list[Peer]:
+        oldest = boottime() - _FOLLOWER_SECONDS
+        for name in [name for name, (asked_at, _) in self._followers.items() if asked_at < oldest]:
+            del self._followers[name]
+        return [peer for _, peer in self._followers.values()]
 
     async def _bring_topology_up_to_date(self) -> None:
         """Before this node acts: it then knows of whatever an earlier term did."""
@@ -340,7 +356,8 @@ class LeaderActor:
         book = Book(store, self._settings)
         result = await self._stored(request.carry_out(book))
         for entry in book.told:
-            self.event(entry.type, entry.message, entry.instance, "")
+            about = f"{entry.instance}: " if entry.instance.names_a_server else ""
+            self.event(entry.type, f"{about}{entry.message}", entry.instance, "")
         if request.shows:
             await self._tell(self._topology, "synchronise")
         return result

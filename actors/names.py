@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 from services.topology.keys import InstanceKey
 
 __all__ = [
@@ -16,7 +18,10 @@ __all__ = [
     "NAMESPACE",
     "TOPOLOGY",
     "TOPOLOGY_LOCK",
+    "gateway_name",
+    "gateway_options",
     "head_options",
+    "is_gateway",
     "is_probe",
     "probe_assignments",
     "probe_options",
@@ -44,11 +49,32 @@ def head_options(name: str) -> dict[str, Any]:
     }
 
 
-def probe_options(name: str) -> dict[str, Any]:
-    """A probe runs wherever there is room."""
+def _elsewhere(name: str, node_id: str, *, soft: bool) -> dict[str, Any]:
     options = head_options(name)
     del options["resources"]
+    if node_id:
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id, soft=soft)
     return options
+
+
+def probe_options(name: str, node_id: str = "") -> dict[str, Any]:
+    """A probe runs on that Ray node, and anywhere else when that is gone: Ray moves it."""
+    return _elsewhere(name, node_id, soft=True)
+
+
+def gateway_name(address: str) -> str:
+    """Of the gateway of a worker node; that of the head is GATEWAY."""
+    return f"gateway:{address}"
+
+
+def gateway_options(name: str, node_id: str = "") -> dict[str, Any]:
+    """A gateway runs on its own Ray node and ends with it; without ``node_id``, on the head."""
+    options = _elsewhere(name, node_id, soft=False) if node_id else head_options(name)
+    return {**options, "max_concurrency": 1000}
+
+
+def is_gateway(name: str) -> bool:
+    return name.startswith("gateway:")
 
 
 def is_probe(name: str) -> bool:

@@ -13,7 +13,17 @@ import ray
 from actors.gateway import Gateway
 from actors.handles import Peer, create, end, names_in_use
 from actors.leader import LeaderActor
-from actors.names import GATEWAY, LEADER, LOCKS, NAMESPACE, TOPOLOGY, head_options, is_probe
+from actors.names import (
+    GATEWAY,
+    LEADER,
+    LOCKS,
+    NAMESPACE,
+    TOPOLOGY,
+    gateway_options,
+    head_options,
+    is_gateway,
+    is_probe,
+)
 from actors.spec import Configuration, NodeSpec
 from actors.topology import TopologyActor
 from services.config import load
@@ -71,7 +81,7 @@ async def up(config_files: tuple[str, ...], *, strict: bool = False) -> None:
         await _prepare(spec, files, backend_of(settings))
     await create(TopologyActor, head_options(TOPOLOGY), spec)
     await create(LeaderActor, head_options(LEADER), spec)
-    await create(Gateway, {**head_options(GATEWAY), "max_concurrency": 1000}, spec)
+    await create(Gateway, gateway_options(GATEWAY), spec)
     await _await_ready()
 
 
@@ -108,7 +118,7 @@ async def _await_ready() -> None:
     began = time.monotonic()
     worked_at = dict.fromkeys(_SINGLETONS, began)  # or at least did not say that they could not
     while True:
-        states = await status()
+        states = await _states(_SINGLETONS)
         troubled = [actor for actor in states if actor.state]
         if not troubled:
             return
@@ -120,8 +130,13 @@ async def _await_ready() -> None:
 
 
 async def status() -> tuple[ActorState, ...]:
-    """How the three actors of the head are."""
-    return tuple(await asyncio.gather(*(_state(name) for name in _SINGLETONS)))
+    """How the three actors of the head are, and the gateways of workers."""
+    workers = sorted(name for name in await names_in_use() if is_gateway(name) and name != GATEWAY)
+    return await _states((*_SINGLETONS, *workers))
+
+
+async def _states(names: tuple[str, ...]) -> tuple[ActorState, ...]:
+    return tuple(await asyncio.gather(*(_state(name) for name in names)))
 
 
 async def _state(name: str) -> ActorState:
@@ -147,10 +162,13 @@ async def down() -> None:
     Raises NodeNotReadyError if one outlives that.
     """
     # Told first, all of them, so that none restarts another.
-    await asyncio.gather(*(_tell_to_stop(name) for name in _SINGLETONS))
+    gateways = {name for name in await names_in_use() if is_gateway(name)}
+    await asyncio.gather(*(_tell_to_stop(name) for name in {*_SINGLETONS, *gateways}))
     deadline = time.monotonic() + _GONE_SECONDS
     while True:
-        left = [name for name in await names_in_use() if name in _SINGLETONS or is_probe(name)]
+        left = [
+            name for name in await names_in_use() if name in _SINGLETONS or is_gateway(name) or is_probe(name)
+        ]
         if not left:
             return
         if time.monotonic() > deadline:

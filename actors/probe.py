@@ -16,9 +16,10 @@ import structlog
 from actors.handles import Peer
 from actors.logs import configure_logging
 from actors.names import TOPOLOGY
+from actors.ray_nodes import own_node_id
 from actors.tasks import Periodic, until_started
 from services.mysql.connection import Login
-from services.mysql.watcher import Watcher, WatchPolicy
+from services.mysql.watcher import DEAD_AT_ONCE, Watcher, WatchPolicy
 from services.node_errors import NodeError
 from services.topology.instance import Observation
 from services.topology.keys import InstanceKey
@@ -48,10 +49,12 @@ class Probe:
         configure_logging()
         self._name = name
         self._label = label
+        self._ray_node = own_node_id()
         self._topology = Peer(TOPOLOGY)
         self._assigned: Assignment | None = None
         self._watchers: dict[InstanceKey, Watcher] = {}
         self._waiting: dict[InstanceKey, tuple[float, Observation]] = {}
+        self._lane = asyncio.Semaphore(DEAD_AT_ONCE)
         self._news = asyncio.Event()
         self._assigning = asyncio.Lock()
         self._periodic = Periodic()
@@ -64,21 +67,27 @@ class Probe:
     async def ping(self) -> str:
         return self._name
 
-    async def assign(self, assignment: Assignment) -> None:
-        """Watch exactly these. What is watched already and did not change goes on undisturbed."""
+    async def assign(self, assignment: Assignment) -> str:
+        """Watch exactly these. What is watched already and did not change goes on undisturbed.
+
+        Returns the id of the Ray node on which this is.
+        """
         async with self._assigning:
             await self._assign(assignment)
+        return self._ray_node
 
     async def _assign(self, assignment: Assignment) -> None:
         before = self._assigned
         changed = before is None or (before.login, before.policy) != (assignment.login, assignment.policy)
         self._assigned = assignment
+        if changed:
+            self._lane = asyncio.Semaphore(assignment.policy.dead_at_once or DEAD_AT_ONCE)
         wanted = set(assignment.keys)
         ended = [self._watchers.pop(key) for key in list(self._watchers) if changed or key not in wanted]
         await asyncio.gather(*(watcher.stop() for watcher in ended))
         for key in assignment.keys:
             if key not in self._watchers:
-                watcher = Watcher(key, assignment.login, assignment.policy, self._report)
+                watcher = Watcher(key, assignment.login, assignment.policy, self._report, self._lane)
                 self._watchers[key] = watcher
                 watcher.start()
             self._watchers[key].redial(key in assignment.deposed)
@@ -93,7 +102,9 @@ class Probe:
         while self._assigned is None:
             assignment = None
             with contextlib.suppress(NodeError):
-                assignment = await self._topology.call("assignment", self._name, timeout=_ASK_SECONDS)
+                assignment = await self._topology.call(
+                    "assignment", self._name, self._ray_node, timeout=_ASK_SECONDS
+                )
             if self._assigned is None and assignment is not None:
                 await self.assign(assignment)
                 return

@@ -26,6 +26,7 @@ from services.config import (
     load,
     needs_restart,
 )
+from services.election.clock import boot_id
 
 __all__ = ["Configuration", "NodeSpec"]
 
@@ -52,7 +53,9 @@ class NodeSpec:
             directory=str(directory.absolute()),
             working_directory=str(Path.cwd()),
             strict=strict,
-            node_id=f"{hostname}:{directory.absolute()}:{_boot_id()}",
+            # With the boot, so that hosts of one name (clones, on a backend that they share) are two: only a
+            # process of the same host may take a lease for its own node's.
+            node_id=f"{hostname}:{directory.absolute()}:{boot_id()[:8]}",
             token=secrets.token_hex(32),
             hostname=hostname,
         )
@@ -117,15 +120,6 @@ class Configuration:
         kept = needs_restart(changed_keys(self._started, loaded.settings))
         settings = replace(loaded.settings, **{name: getattr(self._started, name) for name in kept})
         return replace(loaded, settings=settings)
-
-
-def _boot_id() -> str:
-    """So that hosts with one name (clones, on a backend that they share) are two: only a process of the same
-    host may take a lease for its own node's."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    except OSError:
-        return ""
 
 
 def _copy(files: list[Path], target: Path, strict: bool) -> None:

@@ -13,23 +13,24 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 
-from actors.gateway import Gateway, Push
+from actors.gateway import Push
+from actors.gateways import GatewaySet
 from actors.handles import Peer, create
 from actors.logs import configure_logging
 from actors.names import GATEWAY, GATEWAY_LOCK, LEADER, LEADER_LOCK, TOPOLOGY_LOCK, head_options
 from actors.naming import keep_names, look_up
-from actors.news import NEWS_KEPT, News
+from actors.news import News
 from actors.probe import Assignment
 from actors.probe_set import ProbeSet
+from actors.ray_nodes import ray_nodes
 from actors.seats import agreeing_through
 from actors.spec import Configuration, NodeSpec
-from actors.supervision import watch_over
+from actors.supervision import ORPHAN_SECONDS, watch_over
 from actors.tasks import Periodic, until_started
 from services.agreement.store import agreed_store
 from services.analysis import Emergency, RecoveryKind, ReplicationAnalysis
@@ -64,7 +65,6 @@ from services.topology.tree import Cluster, Topology
 __all__ = ["TopologyActor"]
 
 _PUSH_SECONDS = 2.0
-_SOON_SECONDS = 0.25  # changes are gathered for so long before they are pushed to the gateway
 _NO_PROBLEM = "NoProblem"
 _Told = tuple[tuple[InstanceKey, str], ...]
 _PASSING = frozenset({"FirstTierReplicaFailingToConnectToMaster", "LockedSemiSyncMasterHypothesis"})
@@ -88,15 +88,13 @@ class TopologyActor:
         self._durable: Durable | None = None
         self._probes = ProbeSet(self._assignment)
         self._leader = Peer(LEADER)
-        self._gateway = Peer(GATEWAY)
-        self._news: deque[News] = deque(maxlen=NEWS_KEPT)
         self._run, self._snapshots = secrets.token_hex(8), itertools.count(1)
-        self._dirty = asyncio.Event()
         self._reported = asyncio.Event()  # a new one for each report
         self._told: dict[str, tuple[float, _Told]] = {}
         self._codes: dict[InstanceKey, str] = {}
         self._stopping = False
         self._periodic = Periodic()
+        self._gateways = GatewaySet(spec, self._snapshot, self._measured, self._periodic)
         self._main_task = asyncio.ensure_future(until_started(self._start, self._failed_to_start))
 
     def __repr__(self) -> str:
@@ -108,7 +106,7 @@ class TopologyActor:
         self._state = why
 
     async def _start(self) -> None:
-        await self._lock.acquire()
+        await self._lock.acquire(patience=ORPHAN_SECONDS)
         self._configuration = Configuration(self._spec)
         settings = self._configuration.settings
         registry = Registry(registry_policy(settings, self._spec.hostname, self._spec.token))
@@ -123,27 +121,31 @@ class TopologyActor:
             raise
         # From here on calls are answered: nobody has seen a topology that was not loaded yet.
         self._registry, self._durable, self._state = registry, durable, ""
-        for seed in settings.DiscoverySeeds:
-            self._take_seed(seed, settings)
-        self._dirty.set()
+        self._take_seeds(settings)
+        self._gateways.changed()
         every = self._periodic.every
         self._periodic.spawn(self._adopt_probes())
         every(1.0, self._tick)
         every(0.5, self._keep_names)
         every(60.0, self._forget_unseen)
         every(1.0, self._watch_leader)
-        every(1.0, self._watch_gateway)
+        every(1.0, self._watch_gateways)
         every(2.0, self._watch_probes)
+        every(2.0, self._watch_ray_nodes)
         every(5.0, self._synchronise)
-        self._periodic.run(self._push_changes)
+        self._gateways.start()
 
-    def _take_seed(self, seed: str, settings: Settings) -> None:
-        try:
-            key = InstanceKey.parse(seed, settings.DefaultInstancePort)
-        except InvalidInstanceKeyError as error:
-            self._event("configuration", f"DiscoverySeeds: {error}", NO_KEY, "")
-            return
-        self._ready().add(key, time.monotonic(), explicit=True)
+    def _take_seeds(self, settings: Settings) -> None:
+        assert self._durable is not None
+        seeds = []
+        for seed in settings.DiscoverySeeds:
+            try:
+                seeds.append(InstanceKey.parse(seed, settings.DefaultInstancePort))
+            except InvalidInstanceKeyError as error:
+                self._event("configuration", f"DiscoverySeeds: {error}", NO_KEY, "")
+        for key in seeds:
+            self._ready().add(key, time.monotonic(), explicit=True)
+        self._durable.seed(seeds)
 
     async def ping(self) -> dict[str, Any]:
         return {
@@ -158,6 +160,7 @@ class TopologyActor:
         self._stopping = True
         self._main_task.cancel()
         self._periodic.stop()
+        self._gateways.stop()
         await self._probes.end_all()
         if self._durable is not None:
             await self._durable.close()
@@ -175,10 +178,10 @@ class TopologyActor:
 
     # probes
 
-    async def assignment(self, name: str) -> Assignment | None:
-        """What a probe that has just (re)started is to watch; None if it is not wanted (yet)."""
+    async def assignment(self, name: str, ray_node: str) -> Assignment | None:
+        """What a probe that has just (re)started there is to watch; None if it is not wanted (yet)."""
         self._ready()
-        return self._probes.assignment_of(name)
+        return self._probes.assignment_of(name, ray_node)
 
     def _assignment(self, keys: tuple[InstanceKey, ...]) -> Assignment:
         settings = self._settings
@@ -187,6 +190,8 @@ class TopologyActor:
 
     async def _adopt_probes(self) -> None:
         """Those that live go on; each looks at once, as what is known from the store has no age."""
+        with contextlib.suppress(NodeError):
+            self._probes.found(await ray_nodes())
         await self._probes.end_strangers(self._ready().instances, self._settings.ProbeActorsMax)
         await self._arrange_probes()
         await self._probes.look(self._ready().instances, burst=False)
@@ -229,7 +234,7 @@ class TopologyActor:
             self._periodic.spawn(self._arrange_probes())
             if self._durable is not None:
                 await self._durable.identify(registry.topology(time.monotonic()))
-        self._dirty.set()
+        self._gateways.changed()
 
     async def _follow_names(self, changes: Changes) -> None:
         """Of who has another name, or is not to be watched, nothing is kept under the name that was met."""
@@ -328,7 +333,7 @@ class TopologyActor:
         if self._durable is not None:
             self._durable.expire(utc_now())
         self._analyse()
-        self._dirty.set()
+        self._gateways.changed()
         self._periodic.spawn(self._look_closer())
         if self._durable is not None:
             self._periodic.spawn(self._durable.identify(self._ready().topology(time.monotonic())))
@@ -358,49 +363,35 @@ class TopologyActor:
 
     # what the gateway is told
 
-    async def _push_changes(self) -> None:
-        while True:
-            await self._dirty.wait()
-            await asyncio.sleep(_SOON_SECONDS)
-            self._dirty.clear()
-            events = tuple(self._news)
-            self._news.clear()
-            # Figures are no events: those of a push that was lost are gone.
-            measured = self._durable.measured.take() if self._durable is not None else None
-            try:
-                await self._gateway.call("push", self._snapshot(events, measured), timeout=_PUSH_SECONDS)
-            except NodeError:
-                self._news = deque((*events, *self._news), NEWS_KEPT)
-                await asyncio.sleep(0.2)
-                self._dirty.set()
-
     async def snapshot(self) -> Push:
         """What a gateway that has just started needs."""
         return self._snapshot(())
 
-    def _snapshot(self, events: tuple[News, ...], measured: Measured | None = None) -> Push:
+    def _measured(self) -> Measured | None:
+        return self._durable.measured.take() if self._durable is not None else None
+
+    def _snapshot(self, events: tuple[News, ...]) -> Push:
         registry, now = self._ready(), time.monotonic()
+        assert self._configuration is not None
         return Push(
+            configuration=self._configuration.loaded,
             topology=registry.topology(now),
             analysis=registry.analysis(now, unix_now=time.time()),
             recoveries_enabled=self._durable.recoveries_enabled if self._durable else True,
             store_error=self._durable.last_error if self._durable else "",
             events=events,
-            measured=measured,
             run=self._run,
             number=next(self._snapshots),
         )
 
     def _event(self, kind: str, message: str, instance: InstanceKey, cluster: str) -> None:
         _log.info(kind, message=message, instance=str(instance), cluster=cluster)
-        self._news.append((utc_now(), kind, message, instance, cluster))
-        self._dirty.set()
+        self._gateways.changed((utc_now(), kind, message, instance, cluster))
 
     async def events(self, news: tuple[News, ...]) -> None:
         """From the Leader: what people should see."""
         self._ready()
-        self._news.extend(news)
-        self._dirty.set()
+        self._gateways.changed(*news)
 
     def _cluster_name(self, key: InstanceKey) -> str:
         cluster = self._ready().topology(time.monotonic()).cluster_of(key)
@@ -423,7 +414,7 @@ class TopologyActor:
         if self._durable is not None:
             self._durable.promoted(cluster_id, failed, successor)
         self._told.clear()
-        self._dirty.set()
+        self._gateways.changed()
 
     async def witnessed(self, master: InstanceKey) -> None:
         """A witness could not connect to this server: judge anew, at once."""
@@ -434,7 +425,7 @@ class TopologyActor:
         """The raft members do not agree that this server is dead; without ``facts`` they do, or need not."""
         self._ready().dispute(master, facts, time.monotonic())
         self._analyse()
-        self._dirty.set()
+        self._gateways.changed()
 
     async def changed(self, keys: list[InstanceKey]) -> None:
         """These servers were changed: look at them, and dial deposed ones from now on."""
@@ -447,7 +438,7 @@ class TopologyActor:
         await self._synchronise()
         self._told.clear()
         self._analyse()
-        self._dirty.set()
+        self._gateways.changed()
 
     async def _synchronise(self) -> None:
         if self._durable is None:
@@ -607,7 +598,7 @@ class TopologyActor:
     async def reset_hostname_resolves(self) -> None:
         """What was learned of names is forgotten; what is still used is learned again."""
         self._ready().reset_names()
-        self._dirty.set()
+        self._gateways.changed()
 
     async def forget_cluster(self, name: str) -> None:
         topology = self._ready().topology(time.monotonic())
@@ -635,8 +626,7 @@ class TopologyActor:
         waiting = f"; not before a restart: {', '.join(late)}" if late else ""
         self._event("reload", f"configuration read again, changed: {changed}{waiting}", NO_KEY, "")
         registry.policy = registry_policy(settings, self._spec.hostname, self._spec.token)
-        for seed in settings.DiscoverySeeds:
-            self._take_seed(seed, settings)
+        self._take_seeds(settings)
         await self._arrange_probes()
         await self._probes.renew()
         return late
@@ -652,28 +642,39 @@ class TopologyActor:
             LEADER_LOCK,
         )
 
-    async def _watch_gateway(self) -> None:
-        await self._watch(
-            self._gateway,
-            lambda: create(Gateway, {**head_options(GATEWAY), "max_concurrency": 1000}, self._spec),
-            GATEWAY_LOCK,
-        )
+    async def _watch_gateways(self) -> None:
+        if not self._stopping:
+            await self._gateways.watch(self._patience, self._ending(GATEWAY, GATEWAY_LOCK))
 
     async def _watch(self, peer: Peer, start: Callable[[], Awaitable[None]], lock: str) -> None:
-        if self._stopping:
-            return
-        patience = float(self._settings.RestartLeaderAfterSeconds)
+        if not self._stopping:
+            replace = self._ending(peer.name, lock)
+            await watch_over(peer, patience=self._patience, start=start, replace=replace)
 
+    @property
+    def _patience(self) -> float:
+        return float(self._settings.RestartLeaderAfterSeconds)
+
+    def _ending(self, name: str, lock: str) -> Callable[[], Awaitable[None]]:
         async def end_it() -> None:
             # One that holds no lock is only being started, on a machine that is busy.
             if end_holder(self._spec.folder / lock) is not None:
-                said = f"{peer.name} did not answer for {patience:g} s: ended, it is started anew"
+                said = f"{name} did not answer for {self._patience:g} s: ended, it is started anew"
                 self._event("supervision", said, NO_KEY, "")
 
-        await watch_over(peer, patience=patience, start=start, replace=end_it)
+        return end_it
 
     async def _watch_probes(self) -> None:
         """A probe reports at each poll, unless its server is dead for long: silence is a reason to ask it."""
         settings = self._settings
         silence = settings.InstancePollSeconds + _PROBE_SILENCE_SECONDS
-        await self._probes.watch(silence, float(settings.RestartLeaderAfterSeconds))
+        await self._probes.watch(silence, self._patience)
+
+    async def _watch_ray_nodes(self) -> None:
+        """A worker that comes has room for probes, and a gateway of its own."""
+        if self._stopping:
+            return
+        nodes = await ray_nodes()
+        self._gateways.found(nodes)
+        if self._probes.found(nodes):
+            await self._arrange_probes()

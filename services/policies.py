@@ -6,7 +6,6 @@ They know nothing of configuration keys; this is the one place where keys and po
 from __future__ import annotations
 
 import math
-import re
 
 from services.config import KEYS, Settings, endpoint_matches
 from services.deciding_policies import analysis_policy, tree_policy
@@ -53,13 +52,18 @@ def watch_policy(settings: Settings) -> WatchPolicy:
         read_timeout=float(settings.MySQLDiscoveryReadTimeoutSeconds),
         dead_factor=settings.DeadInstancePollSecondsMultiplyFactor,
         dead_max=float(settings.DeadInstancePollSecondsMax),
+        dead_at_once=settings.DeadInstanceDiscoveryMaxConcurrency,
         queries=_queries(settings),
         names=_names(settings),
-        discovery=DiscoveryPolicy(
-            registered_first=settings.DiscoverByShowSlaveHosts,
-            ignores_user=_UserFilter(settings.DiscoveryIgnoreReplicationUsernameFilters),
-            has_credentials=bool(settings.ReplicationCredentialsQuery),
-        ),
+        discovery=_discovery(settings),
+    )
+
+
+def _discovery(settings: Settings) -> DiscoveryPolicy:
+    return DiscoveryPolicy(
+        registered_first=settings.DiscoverByShowSlaveHosts,
+        ignored_users=settings.DiscoveryIgnoreReplicationUsernameFilters,
+        has_credentials=bool(settings.ReplicationCredentialsQuery),
     )
 
 
@@ -97,7 +101,7 @@ def registry_policy(settings: Settings, hostname: str = "", token: str = "") -> 
         ignores_replica=_host_filter(settings.DiscoveryIgnoreReplicaHostnameFilters),
         ignores_master=_host_filter(settings.DiscoveryIgnoreMasterHostnameFilters),
         names=_names(settings),
-        ignores_user=_UserFilter(settings.DiscoveryIgnoreReplicationUsernameFilters),
+        ignores_user=_discovery(settings).ignores_user,
         logs_ignored_users=settings.EnableDiscoveryFiltersLogs,
     )
 
@@ -157,14 +161,6 @@ class _HostFilter:
 
     def __call__(self, key: InstanceKey) -> bool:
         return endpoint_matches(self._filters, key.hostname, key.port)
-
-
-class _UserFilter:
-    def __init__(self, patterns: tuple[str, ...]) -> None:
-        self._patterns = patterns
-
-    def __call__(self, user: str) -> bool:
-        return bool(user) and any(re.search(pattern, user) for pattern in self._patterns)
 
 
 def _host_filter(filters: tuple[str, ...]) -> _HostFilter:

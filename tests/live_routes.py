@@ -61,8 +61,8 @@ def get(watched: Watched, path: str, **headers: str) -> Reply:
 
 
 def _led(ask: Callable[[], T], said: Callable[[T], str]) -> T:
-    """Ask again while the node does not lead, which is nothing done: a busy machine cost it its lease, or it
-    was told to stop."""
+    """Ask again while the node does not lead: a busy machine cost it its lease, or it was told to stop.
+    Nothing was done then."""
     found = [ask()]
 
     def is_answered() -> bool:

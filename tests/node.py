@@ -299,10 +299,13 @@ class Node:
         return self.answers("leader-check") == "OK"
 
     def wait_instances(
-        self, servers: Sequence[MySQLServer], timeout_seconds: float = 40
+        self,
+        servers: Sequence[MySQLServer],
+        timeout_seconds: float = 40,
+        known_as: Callable[[InstanceKey], str] = str,
     ) -> dict[str, dict[str, Any]]:
         """Until exactly these are known, and seen well."""
-        wanted = {str(server.key) for server in servers}
+        wanted = {known_as(server.key) for server in servers}
 
         def seen() -> dict[str, dict[str, Any]] | None:
             known = self.instances()
@@ -400,9 +403,10 @@ def watching(
     spec: TopologySpec,
     *options: str,
     seed: Callable[[MySQLTopology], MySQLServer] = lambda topology: topology.master,
+    known_as: Callable[[InstanceKey], str] = str,
     **settings: object,
 ) -> Iterator[Watched]:
-    """A topology, and a node that has found all of it from one seed."""
+    """A topology, and a node that has found all of it from one seed, under the names that are said."""
     stage, folder = Stage(mysqld), short_directory()
     with ExitStack() as endings:
         endings.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -412,7 +416,7 @@ def watching(
         node = Node(folder, settings_of(account, seed(topology), **settings), *options)
         endings.callback(node.destroy)
         node.start()
-        node.wait_instances(topology.servers)
+        node.wait_instances(topology.servers, known_as=known_as)
         yield Watched(node, topology)
 
 

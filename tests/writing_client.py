@@ -24,10 +24,13 @@ _PAUSE_SECONDS = 0.005
 class WritingClient:
     """``acknowledged``: by the port of the server, the rows whose INSERT was answered with OK."""
 
-    def __init__(self, servers: Sequence[MySQLServer], account: Account) -> None:
+    def __init__(
+        self, servers: Sequence[MySQLServer], account: Account, *, pause_seconds: float = _PAUSE_SECONDS
+    ) -> None:
         self.acknowledged: defaultdict[int, list[int]] = defaultdict(list)
         self._servers = list(servers)
         self._account = account
+        self._pause_seconds = pause_seconds
         self._connections: dict[int, pymysql.Connection] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -57,7 +60,7 @@ class WritingClient:
                 self.acknowledged[server.port].append(row)
             else:
                 turn += 1
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(self._pause_seconds)
 
     def _write(self, server: MySQLServer, row: int) -> bool:
         try:

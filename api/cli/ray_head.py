@@ -5,7 +5,6 @@ A dead supervisor takes the head with it (PR_SET_PDEATHSIG), and the head all th
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import signal
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from api.cli.descendants import dying_with_us
+from services.sandbox.ports import free_port
 
 __all__ = ["HeadFailedError", "RayHead"]
 
@@ -165,12 +165,12 @@ class RayHead:
 
 
 def _free_ports(number: int) -> list[int]:
-    """All different: they are held until the last one is found."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    """All different; none that the kernel gives to whoever asks for any, as agents of another head do that is
+    started at the same moment."""
+    ports: set[int] = set()
+    while len(ports) < number:
+        ports.add(free_port())
+    return sorted(ports)
 
 
 def _listens(host: str, port: int) -> bool:

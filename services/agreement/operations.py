@@ -31,7 +31,7 @@ PARTS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
     "instances": (InstanceStore, ("discover", "forget")),
     "clusters": (
         ClusterStore,
-        ("create", "describe", "set_alias", "forget", "promote", "follow", "seen_again", "rejoined"),
+        ("create", "set_alias", "forget", "promote", "follow", "seen_again", "rejoined"),
     ),
     "registrations": (
         RegistrationStore,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from pathlib import Path
 
-__all__ = ["boottime"]
+__all__ = ["boot_id", "boottime"]
 
 
 def boottime() -> float:
@@ -15,3 +17,12 @@ def boottime() -> float:
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()  # not Linux
+
+
+@functools.cache
+def boot_id() -> str:
+    """Which boot of which host this is; empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

@@ -17,7 +17,7 @@ from services.election.clock import boottime
 from services.election.lease import Lease, Renew, Seen, Take, Wait, decide, released
 from services.election.row import read, replace
 from services.store.engine import Database
-from services.store.errors import StoreError
+from services.store.errors import StoreConflictError, StoreError
 
 __all__ = ["Holder", "Leadership", "LeaseElection"]
 
@@ -26,10 +26,15 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """The right to act. ``deadline`` is in seconds of the election's clock: no act may outlive it."""
+    """The right to act. ``deadline`` is in seconds of the election's clock: no act may outlive it.
+
+    ``earlier_until``: so long a server that hung may still carry out what an earlier term sent; 0 where that
+    is over already.
+    """
 
     term: int
     deadline: float
+    earlier_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +174,29 @@ class LeaseElection:
         def compare_and_set(connection: Connection) -> bool:
             return replace(connection, action.expected, action.lease)
 
-        if not await self._database.write(compare_and_set, limit_seconds=self._limit):
+        try:
+            done = await self._database.write(compare_and_set, limit_seconds=self._limit)
+        except StoreConflictError:  # on one of several servers that all take writes
+            done = False
+        if not done:
             # Somebody was first: another node, or a renewal of ours that was given up too early. The next
             # reading tells which, and until then the deadline stands: nobody takes a lease before it.
             self._wait = self._renew / 10
             return
-        self._held = Leadership(action.lease.term, sent + action.lease.length_seconds)
+        earlier_until = 0.0 if self._held is None else self._held.earlier_until
+        if isinstance(action, Take):
+            earlier_until = self._right_of_earlier_run(action)
+        self._held = Leadership(action.lease.term, sent + action.lease.length_seconds, earlier_until)
         self._look(action.lease)
         if isinstance(action, Take):
             _log.info("elected", node=self.node_id, term=action.lease.term)
+
+    def _right_of_earlier_run(self, action: Take) -> float:
+        """Until when it would have lasted: of a lease that was taken before it had run out."""
+        earlier = action.expected
+        if not self._holds_node_lock or earlier is None or earlier.node_id != self.node_id:
+            return 0.0
+        return self._clock() + earlier.length_seconds
 
     def _lose(self) -> None:
         if self._held is not None:

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import time
 from pathlib import Path
 
 __all__ = ["ProcessLock", "end_holder", "holder_of"]
@@ -25,8 +26,11 @@ class ProcessLock:
         self._path = path
         self._fd = -1
 
-    async def acquire(self) -> None:
+    async def acquire(self, *, patience: float | None = None) -> None:
         """Wait until nobody else holds it. Raises OSError if the file cannot be made.
+
+        Who holds it for longer than ``patience`` seconds from now on is ended: for the successor of a process
+        that may be out of everybody's reach, stopped, its parent dead.
 
         May be called again: a second descriptor of this same process would wait for the first for ever.
         """
@@ -34,11 +38,14 @@ class ProcessLock:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = None if patience is None else time.monotonic() + patience
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
+                if deadline is not None and time.monotonic() > deadline:
+                    end_holder(self._path)
                 await asyncio.sleep(_RETRY_SECONDS)
         self._fd = fd
         os.ftruncate(fd, 0)

@@ -50,7 +50,7 @@ _DISPUTED = AnalysisCode.DISPUTED_MASTER
 _HELD_LOOK_SECONDS = (0.02, 1.0)
 """The shortest and the longest pause between looks at a failure that is held down."""
 _SETTLE_SECONDS = 1.2
-"""A new term waits so long before it promotes, if any server neither answers nor refuses: a session of an
+"""A new term waits so long before it acts, if any server neither answers nor refuses: a session of an
 earlier, paused Leader there ends after 1 s (``wait_timeout``)."""
 
 _log = structlog.get_logger(__name__)
@@ -106,7 +106,7 @@ class Coordinator:
         self._gates = Gates(settings)
         self._ready = ReadySessions(settings)
         self._witnesses = Witnesses(store, settings, mandate, observer)
-        self._elected_at = time.monotonic()
+        self._settled_at = time.monotonic() + _SETTLE_SECONDS
         runner = HookRunner(lambda: hook_policy(settings()))
         self._hooks = RecoveryHooks(store, runner, observer.event)
         self._detections = Detections(store, self._hooks, settings, node)
@@ -116,9 +116,12 @@ class Coordinator:
     def busy_clusters(self) -> frozenset[str]:
         return frozenset(self._running)
 
-    def elected(self) -> None:
-        """A new term has begun: nothing of what was held against clusters before counts."""
-        self._elected_at = time.monotonic()
+    def elected(self, *, earlier_for: float = 0.0) -> None:
+        """A new term has begun: nothing of what was held against clusters before counts.
+
+        ``earlier_for``: so many seconds a server that hangs may still carry out what an earlier term sent.
+        """
+        self._settled_at = time.monotonic() + max(_SETTLE_SECONDS, earlier_for)
         self._gates.begin_anew()
         if self._eyes is not None:
             self._eyes.begin_anew()
@@ -406,7 +409,7 @@ class Coordinator:
     async def _settle(self, view: ClusterView) -> None:
         if all(one.last_check_outcome.is_definite for one in view.instances):
             return
-        left = self._elected_at + _SETTLE_SECONDS - time.monotonic()
+        left = self._settled_at - time.monotonic()
         if left > 0:
             await asyncio.sleep(left)
 

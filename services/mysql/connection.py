@@ -36,6 +36,9 @@ T = TypeVar("T")
 
 _THREADS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="mysql")
 _RESOLVERS = ThreadPoolExecutor(max_workers=16, thread_name_prefix="resolve")
+_DOUBTFUL_RESOLVERS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolve-again")
+_doubtful: set[str] = set()
+"""Names that did not resolve: they wait for each other, and keep no thread from the others."""
 _SECURE_TRANSPORT_REQUIRED = 3159
 _GREETING_PEEK_BYTES = 64
 _GREETING_VERSIONS = (0x09, 0x0A, 0xFF)  # protocol 9, 10, or an error packet
@@ -287,9 +290,11 @@ async def _addresses(key: InstanceKey, deadline: float) -> list[tuple[int, Any]]
         return [(family, (key.hostname, key.port))]
     loop = asyncio.get_running_loop()
     lookup = partial(socket.getaddrinfo, key.hostname, key.port, type=socket.SOCK_STREAM)
-    future = loop.run_in_executor(_RESOLVERS, lookup)
+    resolvers = _DOUBTFUL_RESOLVERS if key.hostname in _doubtful else _RESOLVERS
+    future = loop.run_in_executor(resolvers, lookup)
     future.add_done_callback(_forget_outcome)
     done, _ = await asyncio.wait({future}, timeout=max(0.001, deadline - loop.time()))
+    _doubtful.add(key.hostname)
     if not done:
         raise ConnectError(
             key, CheckOutcome.UNRESOLVED, f"the name {key.hostname!r} was not resolved in time: check the DNS"
@@ -301,6 +306,7 @@ async def _addresses(key: InstanceKey, deadline: float) -> list[tuple[int, Any]]
         raise ConnectError(
             key, CheckOutcome.UNRESOLVED, f"the name {key.hostname!r} does not resolve: {reason}"
         ) from None
+    _doubtful.discard(key.hostname)
     return [(family, address) for family, _, _, _, address in found]
 
 

@@ -28,7 +28,8 @@ def found_replicas(
     the address from which all unnamed dump threads come, if that is one. What is left of the dump
     threads is assumed to listen on this server's own port, as the reference does. Names and addresses cannot
     be compared: where no more threads are left than there are names, or nobody can tell whose is whose, none
-    is left. A server found under a second name would be two endpoints with one uuid, which bars both.
+    is left; nor is a second thread from an address that has a name: a replica that has just reconnected has
+    two. A server found under a second name would be two endpoints with one uuid, which bars both.
 
     ``registered_first`` (`DiscoverByShowSlaveHosts`): dump threads count only where nothing is registered.
     Those of an ignored user are left out; SHOW REPLICAS shows users only on a source that is told to.
@@ -49,7 +50,7 @@ def found_replicas(
     named_hosts = [key.hostname for key in named]
     spare = [host for host in hosts if host and host not in named_hosts]
     unnamed = max(0, len(hosts) - len(named))
-    if not spare:
+    if not spare and ports:
         spare = hosts[len(named) :]
     elif len(spare) > unnamed:
         spare = []

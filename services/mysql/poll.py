@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from services.mysql.channel_facts import apply_ciphersuites, apply_replica_status
@@ -40,18 +41,18 @@ class PartialPollError(Exception):
         self.basics_read = basics_read
 
 
-def _nobody(_user: str) -> bool:
-    return False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryPolicy:
     """What the configuration says of how a server's replicas are found. Travels between processes."""
 
     registered_first: bool = False
-    ignores_user: Callable[[str], bool] = _nobody
+    ignored_users: tuple[str, ...] = ()
+    """Regular expressions. Not a function: what a probe is told must not bring the whole program with it."""
     has_credentials: bool = False
     """A query of the configuration gives replication credentials."""
+
+    def ignores_user(self, user: str) -> bool:
+        return bool(user) and any(re.search(pattern, user) for pattern in self.ignored_users)
 
 
 _DEFAULT = DiscoveryPolicy()
@@ -174,7 +175,7 @@ def instance_of(key: InstanceKey, answers: Answers, policy: DiscoveryPolicy = _D
     return replace(
         instance,
         replicas=found_replicas(
-            rows(Topic.REGISTERED),
+            [*rows(Topic.REGISTERED), *rows(Topic.REGISTERED_SINCE)],
             dumps,
             key.port,
             registered_first=policy.registered_first,

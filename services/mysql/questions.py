@@ -29,6 +29,7 @@ class Topic(str, Enum):
     STATUS = "status"
     REGISTERED = "registered"
     DUMPS = "dumps"
+    REGISTERED_SINCE = "registered since"
     GROUP = "group"
     SETTINGS = "settings"
     GRANTS = "grants"
@@ -57,6 +58,8 @@ def questions(dialect: Dialect, *, performance_schema: bool) -> tuple[Question, 
         Question(Topic.STATUS, _STATUS),
         Question(Topic.REGISTERED, dialect.registered_replicas, is_vital=True),
         Question(Topic.DUMPS, dialect.dump_threads(performance_schema=performance_schema)),
+        # a replica that connects meanwhile must not seem to have no name
+        Question(Topic.REGISTERED_SINCE, dialect.registered_replicas, is_quiet=True),
         Question(Topic.GROUP, dialect.group_members if performance_schema else "", is_quiet=True),
         Question(Topic.SETTINGS, f"SELECT {_selected(dialect.settings)}", is_rare=True, is_vital=True),
         Question(Topic.GRANTS, SHOW_GRANTS, is_rare=True, is_quiet=True),  # refused without grant tables

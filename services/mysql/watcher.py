@@ -28,7 +28,7 @@ from services.topology.instance import CheckOutcome, Instance, Observation, Thre
 from services.topology.keys import InstanceKey
 from services.topology.names import NamePolicy
 
-__all__ = ["WatchPolicy", "Watcher"]
+__all__ = ["DEAD_AT_ONCE", "WatchPolicy", "Watcher"]
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +46,13 @@ _NEWS = (
 )  # fmt: skip
 """What the analysis may judge differently from one look to the next."""
 
+DEAD_AT_ONCE = 32
+_LONG_DEAD = 12
+"""After so many failures a server is dialled less and less often, also where no factor says so …"""
+_LONG_DEAD_FACTOR = 1.25
+_LONG_DEAD_POLLS = 6.0
+"""… up to so many polls apart."""
+
 Report = Callable[[Observation], None]
 
 
@@ -59,6 +66,8 @@ class WatchPolicy:
     read_timeout: float = 10.0
     dead_factor: float = 1.0
     dead_max: float = 300.0
+    dead_at_once: int = 0
+    """So many servers that do not answer are dialled at a time by one process; 0: `DEAD_AT_ONCE`."""
     queries: ClassifyingQueries = field(default_factory=ClassifyingQueries)
     discovery: DiscoveryPolicy = field(default_factory=DiscoveryPolicy)
     names: NamePolicy = field(default_factory=NamePolicy)
@@ -67,8 +76,17 @@ class WatchPolicy:
 class Watcher:
     """Polls and watches one server until ``stop``; ``report`` is called with each finished check."""
 
-    def __init__(self, key: InstanceKey, login: Login, policy: WatchPolicy, report: Report) -> None:
+    def __init__(
+        self,
+        key: InstanceKey,
+        login: Login,
+        policy: WatchPolicy,
+        report: Report,
+        lane: asyncio.Semaphore | None = None,
+    ) -> None:
+        """``lane``: what the watchers of a process share to dial servers that do not answer."""
         self.key = key
+        self._lane = lane or asyncio.Semaphore(DEAD_AT_ONCE)
         self._login = login
         self._policy = policy
         self._report = report
@@ -124,7 +142,8 @@ class Watcher:
             if self._burst:
                 await self._pause(self._burst.pop(0))
             try:
-                observation = await self._check(light=light)
+                async with self._own_lane():
+                    observation = await self._check(light=light)
             except Exception as error:
                 # A defect of ours must not end the watching of a server, nor pass for its death.
                 _log.exception("check failed", instance=str(self.key))
@@ -145,6 +164,12 @@ class Watcher:
                 self._light = False
                 await self._idle(pause)
 
+    def _own_lane(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Of those that do not answer some are dialled at a time; one that is being judged never waits."""
+        if self._failures and not self._burst and not self._redial:
+            return self._lane
+        return contextlib.nullcontext()
+
     async def _pause(self, seconds: float) -> None:
         if seconds > 0:
             with contextlib.suppress(asyncio.TimeoutError):
@@ -156,7 +181,10 @@ class Watcher:
             return policy.poll
         if self._redial:
             return policy.heartbeat
-        return min(policy.poll * policy.dead_factor ** min(self._failures - 1, 64), policy.dead_max)
+        if policy.dead_factor > 1:
+            return min(policy.poll * policy.dead_factor ** min(self._failures - 1, 64), policy.dead_max)
+        longer = _LONG_DEAD_FACTOR ** min(max(0, self._failures - _LONG_DEAD), 64)
+        return min(policy.poll * min(longer, _LONG_DEAD_POLLS), max(policy.poll, policy.dead_max))
 
     async def _idle(self, seconds: float) -> None:
         """Wait for the next poll, pinging meanwhile. Returns early when there is reason to look."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.node_errors import RefusedError
 from services.registering.request import (
@@ -62,7 +62,8 @@ class RemoveTag(Request[tuple[InstanceKey, ...]]):
         entry = book.entry("delete-instance-tag", f"{self.term.name}{value}", by=self.by)
         removed = await book.store.tags.remove(self.term, key=self.key, audit=entry)
         if removed:
-            book.told.append(entry)
+            said = f"{entry.message} removed from {len(removed)} instances"
+            book.told.append(replace(entry, message=said))
         return removed
 
 

@@ -65,6 +65,7 @@ class Durable:
         self._read_error = ""
         self._registered = Registered()
         self._in_store: frozenset[InstanceKey] = frozenset()
+        self._seeds: frozenset[InstanceKey] = frozenset()  # that are not in the store yet
         self._kept: dict[InstanceKey, tuple[Instance | None, float]] = {}
 
     @property
@@ -92,6 +93,25 @@ class Durable:
         self._take_over_promotions(self._deposed)
         self._behind.start()
 
+    def seed(self, keys: Iterable[InstanceKey]) -> None:
+        """This node was told of these servers: with the next synchronisation, whoever acts is too.
+
+        In raft every node is told the same ones.
+        """
+        if not self._in_raft:
+            self._seeds |= frozenset(keys)
+
+    async def _share_seeds(self) -> None:
+        seeds = self._seeds
+        if not seeds:
+            return
+        try:
+            await self._store.instances.discover(seeds)
+        except StoreError as error:  # reading may go well nevertheless
+            _log.warning("seeds are not in the store yet", reason=str(error))
+        else:
+            self._seeds -= seeds
+
     def _take_over_promotions(self, deposed: Iterable[DeposedMaster]) -> None:
         """The facts that are known of a new master may be older than its promotion."""
         for one in deposed:
@@ -112,6 +132,7 @@ class Durable:
                 raise
 
     async def _synchronise(self) -> bool:
+        await self._share_seeds()
         promotions = -1
         while promotions != self._promotions:  # one that came meanwhile may not be in what was read
             promotions = self._promotions
@@ -122,7 +143,10 @@ class Durable:
             registered = replace(registered, downtimes=await self._settle_lost(registered.downtimes))
         recoveries_enabled = await self._store.registrations.recoveries_enabled()
         follows = self._in_raft or not self.acts
-        others_changed = follows and self._follow(await self._store.instances.load_all())
+        if follows:
+            others_changed = self._follow(await self._store.instances.load_all())
+        else:
+            others_changed = self._take_up(await self._store.instances.unobserved())
         self._read_error = ""
         self.recoveries_enabled = recoveries_enabled
         if promotions == self._promotions:
@@ -161,6 +185,11 @@ class Durable:
         if gone:
             self._registry.forget(gone, time.monotonic())
         return bool(found or gone)
+
+    def _take_up(self, keys: Iterable[InstanceKey]) -> bool:
+        """Seeds of other nodes, but what was forgotten a moment ago. Whoever acts keeps what it knows."""
+        now = time.monotonic()
+        return bool([key for key in keys if self._registry.add(key, now)])
 
     def note(self, instances: Iterable[Instance]) -> None:
         """These were read: keep them, without anybody waiting for it."""
@@ -320,6 +349,7 @@ class Durable:
 
     async def forget(self, keys: Collection[InstanceKey]) -> None:
         """Raises StoreError; then they may be found again at the next start."""
+        self._seeds -= frozenset(keys)
         for key in keys:
             self._kept.pop(key, None)
             self._behind.discard(key)

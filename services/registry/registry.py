@@ -191,7 +191,8 @@ class Registry:
             for endpoint in instance.also_known_as:
                 self._names.learn(endpoint, instance.key, now)
         for instance in instances:
-            if instance.key not in self._instances:
+            is_own_name = self._names.resolve(instance.key) == instance.key
+            if instance.key not in self._instances and is_own_name:
                 self._known_since[instance.key] = now
                 self._set(instance)
         self._topology = None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, Table, delete, insert
 
 from services.store.engine import Database
+from services.store.recovery_rows import delete_recoveries
 from services.store.rows import is_server, key_columns, key_of, paged
 from services.store.schema import AUDIT_LOG, FAILURE_DETECTIONS, RECOVERIES
 from services.store.times import shifted
@@ -51,18 +52,17 @@ class AuditStore:
                 FAILURE_DETECTIONS,
                 (FAILURE_DETECTIONS.c.detected_at < before, FAILURE_DETECTIONS.c.active_until <= now),
             ),
-            (
-                RECOVERIES,
-                (
-                    RECOVERIES.c.active_slot.is_(None),
-                    RECOVERIES.c.ended_at < before,
-                    RECOVERIES.c.blocked_until <= now,
-                ),
-            ),
+        )
+
+        recoveries = (
+            RECOVERIES.c.active_slot.is_(None),
+            RECOVERIES.c.ended_at < before,
+            RECOVERIES.c.blocked_until <= now,
         )
 
         def work(connection: Connection) -> int:
-            return sum(connection.execute(delete(table).where(*past)).rowcount for table, past in over)
+            removed = sum(connection.execute(delete(table).where(*past)).rowcount for table, past in over)
+            return removed + delete_recoveries(connection, *recoveries)
 
         return await self._database.write(work)
 

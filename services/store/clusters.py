@@ -59,11 +59,6 @@ class ClusterStore:
 
         return await self._database.write(work)
 
-    async def describe(self, cluster_id: str, *, alias: str, domain: str) -> bool:
-        """Set alias and domain. False if there is no such cluster."""
-        statement = update(CLUSTERS).where(CLUSTERS.c.id == cluster_id).values(alias=alias, domain=domain)
-        return await self._database.write(lambda connection: connection.execute(statement).rowcount > 0)
-
     async def set_alias(self, cluster_id: str, alias: str, audit: AuditEntry | None = None) -> bool:
         """What a person calls it; "" leaves it to its servers again. False if there is no such cluster."""
         statement = update(CLUSTERS).where(CLUSTERS.c.id == cluster_id).values(alias=alias)
@@ -77,9 +72,12 @@ class ClusterStore:
 
     async def forget(self, cluster_id: str) -> None:
         """Forget a cluster and its deposed masters; its recoveries stay in the audit."""
-        await self._database.write(
-            lambda connection: connection.execute(delete(CLUSTERS).where(CLUSTERS.c.id == cluster_id))
-        )
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(DEPOSED_MASTERS).where(DEPOSED_MASTERS.c.cluster_id == cluster_id))
+            connection.execute(delete(CLUSTERS).where(CLUSTERS.c.id == cluster_id))
+
+        await self._database.write(work)
 
     async def promote(
         self,

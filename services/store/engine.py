@@ -133,6 +133,10 @@ class Limit:
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
 
+    @property
+    def left_seconds(self) -> float:
+        return self.deadline - time.monotonic()
+
     def check(self) -> None:
-        if time.monotonic() > self.deadline:
+        if self.left_seconds < 0:
             raise TooLateError

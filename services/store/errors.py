@@ -8,7 +8,8 @@ StoreError
 │   └── StoreSchemaError       of a newer or an unknown program, or not made ready yet
 ├── StoreUnavailableError      not now; a later try may succeed
 │   ├── StoreFullError         the disk is full
-│   ├── StoreBusyError         another process holds it, or wrote first
+│   ├── StoreBusyError         another process holds it for too long
+│   │   └── StoreConflictError another process wrote first, again and again
 │   ├── StoreReadOnlyError     a MySQL backend that takes no writes now
 │   └── StoreTimeoutError      no answer in time: whether it happened is not known
 └── StoreRefusedError          the store works; this change is not allowed
@@ -33,6 +34,7 @@ __all__ = [
     "StaleTermError",
     "StoreAccessError",
     "StoreBusyError",
+    "StoreConflictError",
     "StoreCorruptError",
     "StoreError",
     "StoreFullError",
@@ -92,7 +94,11 @@ class StoreFullError(StoreUnavailableError):
 
 
 class StoreBusyError(StoreUnavailableError):
-    """Another process held the store for too long, or wrote first. Nothing was written."""
+    """Another process held the store for too long. Nothing was written."""
+
+
+class StoreConflictError(StoreBusyError):
+    """Others wrote at the same time, elsewhere perhaps, and were first each time. Nothing was written."""
 
 
 class StoreReadOnlyError(StoreUnavailableError):

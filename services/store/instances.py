@@ -52,6 +52,16 @@ class InstanceStore:
 
         return await self._database.read(work)
 
+    async def unobserved(self) -> tuple[InstanceKey, ...]:
+        """Those that somebody named and nobody has seen, sorted."""
+        table = KNOWN_INSTANCES
+        statement = select(table.c.host, table.c.port).where(table.c.facts == "")
+
+        def work(connection: Connection) -> tuple[InstanceKey, ...]:
+            return tuple(sorted(key_of(row) for row in connection.execute(statement)))
+
+        return await self._database.read(work)
+
     async def update_many(self, instances: Sequence[KnownInstance]) -> None:
         """The same for those that are known; others are left out. In raft, who is known is agreed on."""
         table = KNOWN_INSTANCES

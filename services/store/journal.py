@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Table, insert, select
-from sqlalchemy.exc import IntegrityError
 
 from services.store.engine import Database
 from services.store.errors import UnknownRecoveryError
@@ -139,10 +138,12 @@ class JournalStore:
 
 
 def append_in(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    try:
-        connection.execute(insert(table), rows)
-    except IntegrityError as error:  # the only constraint that can fail is the reference to the recovery
-        raise UnknownRecoveryError(rows[0]["recovery_uid"]) from error
+    """Raises UnknownRecoveryError; who deletes a recovery comes before or after this whole transaction."""
+    uids = {row["recovery_uid"] for row in rows}
+    known = set(connection.execute(select(RECOVERIES.c.uid).where(RECOVERIES.c.uid.in_(uids))).scalars())
+    if uids - known:
+        raise UnknownRecoveryError(min(uids - known))
+    connection.execute(insert(table), rows)
 
 
 def _entry(row: Any) -> JournalEntry:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from services.store.errors import (
     StoreBusyError,
+    StoreConflictError,
     StoreError,
     StorePathError,
     StoreSchemaError,
@@ -155,14 +156,18 @@ def version_in(
     return version
 
 
-def run_migrations(connection: Connection) -> None:
-    """All that are missing."""
+def run_migrations(connection: Connection, version: str = "head") -> None:
+    """All that are missing, up to ``version``. Raises StoreConflictError: another server did it meanwhile."""
     from alembic import command  # 0.1 s, and seldom needed
     from alembic.config import Config
+    from alembic.util.exc import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     with _alembic:
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, version)
+        except CommandError as error:  # the version is not the one any more that it began with
+            raise StoreConflictError(f"others change the schema of the store too ({error})") from error

@@ -4,9 +4,11 @@ The rules it keeps, beside those of ``engine``:
 
 - Every write begins by counting up one row, the guard. On one server that is a lock: writes follow one
   another, each seeing all that came before. Where several servers take writes (Galera, Group
-  Replication) any two writes that did not see each other collide in that row, and one of them is refused.
-- A refused attempt (a deadlock, a failed certification) did not happen: it is run again, ATTEMPTS times at
-  most and within the limit of the call. So is what a session that had ended by itself could not do.
+  Replication) any two writes that did not see each other collide in that row, and one of them is refused:
+  whoever has written has seen all earlier writes, wherever they were made.
+- A refused attempt (a deadlock, a failed certification, a lock awaited in vain) did not happen: it is run
+  again, a bounded number of times and within the limit of the call (``mysql_retries``). So is what a session
+  that had ended by itself could not do, or one that leads to a server that takes no part in its cluster.
 - A call that reaches its limit has its session's socket shut down, so that no thread hangs with the
   server. There are as many threads as sessions, a few.
 - Every statement is one that ``binlog_format=STATEMENT`` replicates safely.
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -37,19 +39,18 @@ from services.store.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from services.store.mysql_errors import CONFLICTS, LOST, READ_ONLY, from_mysql, number_of
+from services.store.mysql_errors import from_mysql, number_of
+from services.store.mysql_retries import Failed
 from services.store.mysql_session import READER_IDLE_SECONDS, WRITER_IDLE_SECONDS, Session
 
-__all__ = ["ATTEMPTS", "GUARD_TABLE", "MySQLDatabase"]
+__all__ = ["GUARD_TABLE", "MySQLDatabase"]
 
 T = TypeVar("T")
 
-ATTEMPTS = 3
 GUARD_TABLE = "orchestray_writes"
 """Made with the schema. It is the engine's own, as the table with the schema's version is."""
 _GRACE_SECONDS = 0.25
 _READERS = 4
-_PAUSE_SECONDS = 0.02
 _BEGIN_READ = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 _BEGIN_WRITE = (
     f"INSERT INTO {GUARD_TABLE} (id, writes) VALUES (1, 1) "  # noqa: S608
@@ -154,18 +155,16 @@ class _Lane:
         self._threads.shutdown(wait=False)
 
     def _transact(self, work: Callable[[Connection], T], call: _Call) -> T:
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in itertools.count(1):
             link, is_new = self._link(call)
             try:
                 return link.transact(self._begin, work, call.limit)
             except DBAPIError as error:
-                number = number_of(error.orig)
-                turned = number in READ_ONLY and self._backend.rejects_read_only
-                repeatable = number in CONFLICTS or turned or (number in LOST and not is_new)
-                if number in LOST or turned or error.connection_invalidated:
+                failed = Failed(number_of(error.orig), is_new=is_new, committing=link.committing)
+                if failed.ends_session(self._backend) or error.connection_invalidated:
                     self._drop(link)
-                uncertain = link.committing and number not in CONFLICTS
-                if attempt == ATTEMPTS or uncertain or not repeatable:
+                pause_seconds = failed.pause_seconds(self._backend, attempt, call.limit.left_seconds)
+                if pause_seconds is None:
                     raise from_mysql(error.orig, self._backend.name, committing=link.committing) from error
             except SQLAlchemyError as error:
                 self._drop(link)
@@ -176,7 +175,7 @@ class _Lane:
                 raise
             finally:
                 call.use(None)
-            time.sleep(random.uniform(0.0, _PAUSE_SECONDS))  # noqa: S311
+            time.sleep(pause_seconds)
             call.limit.check()
         raise AssertionError("unreachable")
 

@@ -7,6 +7,7 @@ from typing import Any
 from services.store.errors import (
     StoreAccessError,
     StoreBusyError,
+    StoreConflictError,
     StoreError,
     StoreFullError,
     StoreReadOnlyError,
@@ -16,7 +17,16 @@ from services.store.errors import (
     StoreUnavailableError,
 )
 
-__all__ = ["CONFLICTS", "LOST", "NO_SUCH_DATABASE", "READ_ONLY", "from_mysql", "number_of"]
+__all__ = [
+    "CONFLICTS",
+    "LOCK_WAIT",
+    "LOST",
+    "NOT_READY",
+    "NO_SUCH_DATABASE",
+    "READ_ONLY",
+    "from_mysql",
+    "number_of",
+]
 
 CONFLICTS = frozenset({1213, 3101})
 """The whole transaction was rolled back in favour of another: a deadlock, a write set that failed its
@@ -28,6 +38,12 @@ LOST = frozenset({0, 1053, 1317, 1927, 2006, 2013, 2014, 2055, 3169, 4031})
 READ_ONLY = frozenset({1290, 1792, 1836, 3100})
 """The server takes no writes. 3100: a member of Group Replication that does not take part."""
 
+NOT_READY = frozenset({1047, 3032, 3797})
+"""A member of a cluster that takes no part in it at the moment: cut off from the majority (Galera says 1047),
+expelled and in offline mode (Group Replication, 3032), before a new primary is up to date (3797)."""
+
+LOCK_WAIT = 1205
+
 NO_SUCH_DATABASE = frozenset({1044, 1049})
 """1044 is also what an account without rights on a database is told that does not exist."""
 
@@ -37,19 +53,24 @@ _SCHEMA = frozenset({1054, 1146})
 _TOO_LONG = frozenset({1153, 1406})
 _UNREACHABLE = frozenset({2002, 2003, 2005})
 _COMMIT_UNKNOWN = frozenset({1180})
-_LOCK_WAIT, _NOT_READY, _TLS_REQUIRED = 1205, 1047, 3159
+_TLS_REQUIRED = 3159
 
 _TEXTS: dict[int, tuple[type[StoreError], str]] = {
-    _LOCK_WAIT: (StoreBusyError, "another process writes to the store {path} for too long ({error})"),
-    _NOT_READY: (
-        StoreUnavailableError,
-        "the store {path} belongs to no majority of its cluster at the moment ({error})",
+    LOCK_WAIT: (StoreBusyError, "another process writes to the store {path} for too long ({error})"),
+    **dict.fromkeys(
+        NOT_READY,
+        (
+            StoreUnavailableError,
+            "the store {path} belongs to no majority of its cluster at the moment ({error})",
+        ),
     ),
     _TLS_REQUIRED: (
         StoreAccessError,
         "the store {path} asks for TLS: set MySQLOrchestratorUseMutualTLS, and the files of its keys",
     ),
-    **dict.fromkeys(CONFLICTS, (StoreBusyError, "another process wrote to the store {path} first ({error})")),
+    **dict.fromkeys(
+        CONFLICTS, (StoreConflictError, "another process wrote to the store {path} first ({error})")
+    ),
     **dict.fromkeys(
         READ_ONLY,
         (StoreReadOnlyError, "the store {path} is read-only ({error}): open it, or name its writer"),

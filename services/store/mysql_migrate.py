@@ -1,7 +1,7 @@
 """Makes a database on a MySQL or MariaDB server ready, as ``migrate`` does a file.
 
-Blocking, for a thread. Nodes that come at once go one after another (``GET_LOCK``); where the servers of a
-cluster know no such lock (Galera), the first to name the version wins and the others find the work done.
+Blocking, for a thread. Nodes that come at once go one after another (``GET_LOCK``). Where the servers of a
+cluster know no such lock (Galera) they go side by side, and who finds that another is further begins again.
 DDL commits by itself there: a migration that stopped halfway is gone through again (``migrations.resuming``).
 """
 
@@ -21,6 +21,7 @@ from services.store.backend import MySQLBackend
 from services.store.errors import (
     StoreAccessError,
     StoreBusyError,
+    StoreConflictError,
     StoreError,
     StoreSchemaError,
     StoreUnavailableError,
@@ -28,7 +29,7 @@ from services.store.errors import (
 )
 from services.store.migrate import OPEN_LIMIT_SECONDS, run_migrations, version_in
 from services.store.mysql import GUARD_TABLE, tls_text
-from services.store.mysql_errors import LOST, NO_SUCH_DATABASE, from_mysql, number_of
+from services.store.mysql_errors import LOST, NO_SUCH_DATABASE, NOT_READY, from_mysql, number_of
 from services.store.mysql_session import Session
 from services.store.schema import SCHEMA_VERSION
 
@@ -66,14 +67,16 @@ def _connected(
         except (SQLAlchemyError, pymysql.err.MySQLError) as error:
             raised = error.orig if isinstance(error, DBAPIError) else error
             number = number_of(raised)
-            failure = from_mysql(raised, backend.name)
+            failure: StoreError = from_mysql(raised, backend.name)
+        except StoreConflictError as error:
+            failure, number = error, 0
         except OSError as error:
             raise StoreAccessError(tls_text(backend, error)) from error
         if may_create and number in NO_SUCH_DATABASE:
             _create(backend, failure)
             may_create = False
             continue
-        unlucky = isinstance(failure, StoreBusyError) or number in LOST | {1062}
+        unlucky = isinstance(failure, StoreBusyError) or number in LOST | NOT_READY | {1062}
         if not unlucky or time.monotonic() > deadline:
             raise failure
         time.sleep(_RETRY_SECONDS)

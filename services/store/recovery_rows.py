@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 
 from services.store.rows import key_columns, key_of, pack_keys, unpack_keys
-from services.store.schema import FAILURE_DETECTIONS, RECOVERIES
+from services.store.schema import (
+    BLOCKED_RECOVERIES,
+    FAILURE_DETECTIONS,
+    RECOVERIES,
+    RECOVERY_JOURNAL,
+    RECOVERY_STEPS,
+)
 from services.topology.keys import InstanceKey
 from services.topology.records import AnalysisEntry, Recovery
 
 __all__ = [
     "blocks",
+    "delete_recoveries",
     "entry_columns",
     "entry_of",
     "find",
@@ -21,6 +28,8 @@ __all__ = [
     "recovery_of",
     "release_detections",
 ]
+
+_DELETED_AT_ONCE = 500
 
 
 def entry_of(row: Any) -> AnalysisEntry:
@@ -131,3 +140,20 @@ def release_detections(connection: Connection, *conditions: ColumnElement[bool])
     """End the active period of the detections for which all ``conditions`` hold."""
     active = FAILURE_DETECTIONS.c.active_slot.is_not(None)
     connection.execute(update(FAILURE_DETECTIONS).where(active, *conditions).values(active_slot=None))
+
+
+def delete_recoveries(connection: Connection, *conditions: ColumnElement[bool]) -> int:
+    """Those for which all ``conditions`` hold, with all that is kept about them. How many those were.
+
+    By their keys: what asks another table is not safe for ``binlog_format=STATEMENT``.
+    """
+    found = connection.execute(select(RECOVERIES.c.id, RECOVERIES.c.uid).where(*conditions)).all()
+    for start in range(0, len(found), _DELETED_AT_ONCE):
+        batch = found[start : start + _DELETED_AT_ONCE]
+        ids, uids = [row.id for row in batch], [row.uid for row in batch]
+        for table in (RECOVERY_STEPS, RECOVERY_JOURNAL):
+            connection.execute(delete(table).where(table.c.recovery_uid.in_(uids)))
+        blocked = BLOCKED_RECOVERIES.c.blocking_recovery_id.in_(ids)
+        connection.execute(delete(BLOCKED_RECOVERIES).where(blocked))
+        connection.execute(delete(RECOVERIES).where(RECOVERIES.c.id.in_(ids)))
+    return len(found)

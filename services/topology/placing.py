@@ -67,7 +67,7 @@ def trees(known: Mapping[InstanceKey, Instance], masters: Collection[InstanceKey
 
 def _parent(instance: Instance, known: Collection[InstanceKey]) -> InstanceKey | None:
     primary = instance.replication_group_primary_key
-    is_secondary = instance.is_group_member and instance.replication_group_member_role == "SECONDARY"
+    is_secondary = instance.is_group_member and instance.replication_group_member_role != "PRIMARY"
     parent = primary if is_secondary and primary in known else instance.master_key
     return parent if parent in known and parent != instance.key else None
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.topology.instance import CheckOutcome, Instance
-from services.topology.keys import InstanceKey
+from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.placing import Place, ancestry_of, errant_transactions, trees
 
 __all__ = [
@@ -139,6 +139,7 @@ def derive(
     see `roots_without_identity`.
     """
     known = {instance.key: instance for instance in sorted(instances, key=lambda instance: instance.key)}
+    known = _with_primaries(known)
     grown = list(trees(known, {identity.master_key for identity in identities}))
     drafts = [_cluster(head, places, identities, known) for head, places in _heads(grown)]
     known = _suggesting(known, grown, drafts, identities, policy)
@@ -156,6 +157,24 @@ def derive(
             found = replace(found, problems=(*found.problems, _DUPLICATE))
         derived[place.key] = found
     return Topology({key: derived[key] for key in known}, clusters, now)
+
+
+def _with_primaries(known: dict[InstanceKey, Instance]) -> dict[InstanceKey, Instance]:
+    """One that was expelled sees no primary: it is below that which the others see (discovery.md 3.5)."""
+    members = [instance for instance in known.values() if instance.is_group_member]
+    primaries = {
+        member.replication_group_name: member.key
+        for member in members
+        if member.replication_group_member_role == "PRIMARY"
+    }
+    lost = {
+        member.key: replace(
+            member, replication_group_primary_key=primaries.get(member.replication_group_name, NO_KEY)
+        )
+        for member in members
+        if member.replication_group_primary_key == NO_KEY
+    }
+    return {**known, **lost} if lost else known
 
 
 def roots_without_identity(topology: Topology) -> tuple[InstanceKey, ...]:

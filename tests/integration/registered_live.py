@@ -3,7 +3,9 @@ it shows elsewhere. Afterwards nothing is registered any more but a promotion ru
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from services.sandbox.server import MySQLServer
@@ -65,7 +67,16 @@ def _downtime(watched: Watched, one: MySQLServer) -> None:
     wait_until(lambda: bare(watched, "instance/{one}", "Instance")["Problems"] == [], 20)
     assert _command(watched, "begin-downtime", "-i", name, "-r", "soon over", "-u", "1s") == [name]
     wait_until(lambda: bare(watched, "downtimed", "[Instance]") == [], _EXPIRED_SECONDS)
-    assert enveloped(watched, "end-downtime/{one}", "Key") == key(one)
+    wait_until(lambda: _audited(watched, one)[-1] == "expire-downtime", _EXPIRED_SECONDS)
+    assert _audited(watched, one) == ["begin-downtime", "end-downtime", "begin-downtime", "expire-downtime"]
+    assert enveloped(watched, "end-downtime/{one}", "Key") == key(one), "there is none"
+
+
+def _audited(watched: Watched, server: MySQLServer) -> list[str]:
+    """What the node's own store has of the server's downtimes, oldest first."""
+    rows = "SELECT type FROM audit_log WHERE host = ? AND port = ? AND type LIKE '%downtime' ORDER BY id"
+    with closing(sqlite3.connect(f"file:{watched.node.database}?mode=ro", uri=True)) as store:
+        return [kind for (kind,) in store.execute(rows, (server.host, server.port))]
 
 
 def _maintenance(watched: Watched, one: MySQLServer) -> None:

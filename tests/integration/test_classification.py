@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from services.mysql import classification
 from services.mysql.classification import ClassifyingQueries
 from services.mysql.connection import Login
 from services.mysql.watcher import Watcher, WatchPolicy
@@ -80,3 +81,53 @@ async def test_a_query_that_hangs_or_is_wrong_does_not_harm_the_watching(
 def _sleeping(server: StandaloneServer) -> list[dict[str, object]]:
     others = "ID <> CONNECTION_ID() AND INFO LIKE '%SLEEP(60)%'"
     return server.query(f"SELECT ID FROM information_schema.processlist WHERE {others}")
+
+
+ALL_CLASSES = ClassifyingQueries(
+    instance_alias="SELECT 'db one'",
+    suggested_cluster_alias="SELECT alias FROM meta.classes",
+    detected_cluster_domain="SELECT domain FROM meta.classes",
+    detected_promotion_rule="SELECT rule FROM meta.classes",
+    semi_sync_priority="SELECT priority FROM meta.classes",
+    using_pseudo_gtid="SELECT 1",
+)
+
+
+@pytest.mark.parametrize("fixture", ["mysql_server", "mariadb_server"])
+async def test_every_query_of_classification_and_what_it_tells_later(
+    request: pytest.FixtureRequest, made: list[Seen], monkeypatch: pytest.MonkeyPatch, fixture: str
+) -> None:
+    monkeypatch.setattr(classification, "_CLASSES_SECONDS", 0.2)
+    server: StandaloneServer = request.getfixturevalue(fixture)
+    server.execute(
+        "CREATE DATABASE IF NOT EXISTS meta",
+        "CREATE OR REPLACE VIEW meta.classes AS "
+        "SELECT 'shop' AS alias, 'shop.example' AS domain, 'prefer_not' AS rule, 3 AS priority",
+    )
+    made.append(Seen(server, ALL_CLASSES))
+    seen = made[0]
+    await wait_until_async(lambda: seen.told("detected_promotion_rule") == "prefer_not")
+    await wait_until_async(lambda: seen.told("using_pseudo_gtid") is True)
+    assert (seen.told("instance_alias"), seen.told("suggested_cluster_alias")) == ("db one", "shop")
+    assert (seen.told("detected_cluster_domain"), seen.told("semi_sync_priority")) == ("shop.example", 3)
+    assert seen.all[-1].told == frozenset(ALL_CLASSES.classes)
+    server.execute(
+        "CREATE OR REPLACE VIEW meta.classes AS "
+        "SELECT NULL AS alias, 'new.example' AS domain, 'must' AS rule, -1 AS priority"
+    )
+    await wait_until_async(lambda: seen.told("detected_cluster_domain") == "new.example")
+    await wait_until_async(lambda: seen.told("suggested_cluster_alias") == "")
+    assert seen.told("detected_promotion_rule") == "prefer_not", "must is for people to register"
+    assert seen.told("semi_sync_priority") == 3, "a number below 0 is none"
+    server.execute("DROP VIEW meta.classes")
+    until = time.monotonic() + 0.5
+    await wait_until_async(lambda: time.monotonic() > until)
+    assert seen.told("detected_cluster_domain") == "new.example", "what was told stays"
+    assert {one.outcome for one in seen.all} == {CheckOutcome.OK}
+
+
+async def test_a_rule_without_a_row_is_none(mysql_server: StandaloneServer, made: list[Seen]) -> None:
+    query = "SELECT 'prefer' FROM (SELECT 1) AS t WHERE FALSE"
+    made.append(Seen(mysql_server, ClassifyingQueries(detected_promotion_rule=query)))
+    await wait_until_async(lambda: bool(made[0].all) and "detected_promotion_rule" in made[0].all[-1].told)
+    assert made[0].told("detected_promotion_rule") == ""

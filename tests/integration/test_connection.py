@@ -19,6 +19,7 @@ import pytest
 from services.mysql.connection import Connection, Login, TlsFiles
 from services.mysql.errors import ConnectError, LostError, MySQLError, StatementError
 from services.mysql.poll import PartialPollError, PolledServer
+from services.mysql.questions import Question, Topic
 from services.mysql.watcher import Watcher, WatchPolicy
 from services.sandbox.binaries import Mysqld
 from services.sandbox.ports import free_port
@@ -548,7 +549,7 @@ async def test_a_poll_that_waits_is_told_from_a_server_that_is_silent(
         await watched.first(CheckOutcome.OK)
         polled = watched.watcher._server
         assert polled is not None
-        polled._batch = "DO SLEEP(3)"
+        polled._asked = (Question(Topic.VARIABLES, "DO SLEEP(3)", is_vital=True),)
         watched.seen.clear()
         seen = await watched.first(*CheckOutcome)
         assert seen.outcome is CheckOutcome.STALLED, "its own time-out, and no silence before"

@@ -402,6 +402,19 @@ async def test_a_new_term_waits_before_it_promotes_if_any_server_neither_answers
     assert waited < 0.6 or waited > 1.1
 
 
+async def test_a_term_that_begins_before_an_earlier_one_has_run_out_waits_longer(nodes: list[Node]) -> None:
+    """A Leader that was killed and started again: what it had sent is carried out until its deadline."""
+    coordinator, view = nodes[0].coordinator, await nodes[0].view_of_living()
+    one, *others = view.instances
+    coordinator.elected(earlier_for=1.8)
+    began = time.monotonic()
+    await coordinator._settle(view)
+    assert time.monotonic() - began < 0.6
+    hung = replace(one, last_check_outcome=CheckOutcome.STALLED)
+    await coordinator._settle(replace(view, instances=(*others, hung)))
+    assert time.monotonic() - began > 1.7
+
+
 # Rule 3, and what becomes of a refusal
 
 

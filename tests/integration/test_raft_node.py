@@ -171,7 +171,9 @@ async def test_a_machine_that_cannot_work_now_leaves_nothing_out_and_does_not_le
     await successor.start()
 
 
-@pytest.mark.parametrize("what", ["memory", "os", "defect"])
+@pytest.mark.parametrize(
+    "what", ["defect", *(pytest.param(one, marks=pytest.mark.long) for one in ("memory", "os"))]
+)
 async def test_an_error_of_one_member_passes_nothing_over_there(setup: Setup, what: str) -> None:
     """It is no senseless command: others can apply it. The member says so, does not lead, and tries again."""
     leader = await setup.leader()
@@ -214,7 +216,10 @@ async def test_a_follower_refuses_and_names_the_leader(setup: Setup) -> None:
         await setup.others(leader)[0].ask("propose", "x")
 
 
-@pytest.mark.parametrize("state", ["missing", "empty", "corrupt", "corrupt vote", "another's"])
+@pytest.mark.parametrize(
+    "state",
+    ["missing", pytest.param("empty", marks=pytest.mark.long), "corrupt", "corrupt vote", "another's"],
+)
 async def test_a_log_that_is_not_there_or_not_right(setup: Setup, state: str) -> None:
     """Never a vote out of it: missing or empty is a learner, which catches up; else an error and its mend."""
     leader = await setup.leader()

@@ -62,8 +62,6 @@ CALLS: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
     ("instances.forget", ([OTHER],), {}),
     ("clusters.create", (ClusterRecord(id="c1", master_key=MASTER, alias="shop"),), {}),
     ("clusters.create", (ClusterRecord(id="c2", master_key=OTHER),), {}),
-    ("clusters.describe", ("c1",), {"alias": "shop", "domain": "é.example"}),
-    ("clusters.describe", ("none",), {"alias": "", "domain": ""}),
     ("clusters.forget", ("c2",), {}),
     (
         "registrations.register_candidate",

@@ -223,6 +223,16 @@ def test_a_reader_beside_those_that_named_themselves_by_address() -> None:
     assert found == ["10.0.0.1:3307", "10.0.0.2:3306"]
 
 
+def test_a_replica_that_has_just_reconnected_is_not_found_twice() -> None:
+    """Its former dump thread is there for a moment still."""
+    assert _found([("10.0.0.1", 3307)], ["10.0.0.1:555", "10.0.0.1:556"]) == ["10.0.0.1:3307"]
+
+
+def test_one_that_reports_its_port_only_beside_one_that_names_itself() -> None:
+    found = _found([("10.0.0.1", 3307), ("", 3308)], ["10.0.0.1:555", "10.0.0.1:556"])
+    assert found == ["10.0.0.1:3307", "10.0.0.1:3308"]
+
+
 def test_replicas_that_report_nothing_are_taken_to_listen_where_this_server_does() -> None:
     assert _found([], ["10.0.0.1:555", "10.0.0.2:556"]) == ["10.0.0.1:3306", "10.0.0.2:3306"]
 

@@ -163,7 +163,7 @@ def test_replicas_of_an_ignored_user_are_left_out() -> None:
     answers = answers_of("MySQL 9.7")
     assert instance_of(KEY, answers).replicas == (InstanceKey("replica1", 3306),)
     answers[Topic.REGISTERED][0]["User"] = answers[Topic.DUMPS][0]["User"] = "cdc"
-    policy = DiscoveryPolicy(ignores_user=lambda user: user == "cdc")
+    policy = DiscoveryPolicy(ignored_users=("^cdc$",))
     assert instance_of(KEY, answers, policy).replicas == ()
 
 

@@ -115,6 +115,46 @@ async def test_one_that_acts_keeps_what_it_knows(store: Store) -> None:
     assert set(registry.instances) == {OLD}
 
 
+async def test_what_any_node_is_told_of_is_known_to_the_one_that_acts(store: Store) -> None:
+    registry, durable = node(store, acts=True)
+    _, told = node(store)
+    await durable.synchronise()
+    told.seed([OLD, NEW])
+    await told.synchronise()
+    assert await durable.synchronise() is True
+    assert set(registry.instances) == {OLD, NEW}
+    assert await durable.synchronise() is False
+
+
+async def test_a_seed_of_another_node_that_was_forgotten_stays_forgotten(store: Store) -> None:
+    registry, durable = node(store, acts=True)
+    _, told = node(store)
+    told.seed([OLD])
+    await told.synchronise()
+    await durable.synchronise()
+    registry.forget([OLD], time.monotonic())
+    assert await durable.synchronise() is False, "the store has it yet"
+    await durable.forget([OLD])
+    await told.synchronise()
+    assert await durable.synchronise() is False
+    assert await store.instances.load_all() == ()
+
+
+async def test_a_store_that_takes_no_new_servers_is_read_and_gets_the_seeds_later(store: Store) -> None:
+    registry, told = node(store)
+    await keep(store, replica(NEW))
+    told.seed([OLD])
+    refuse = (
+        "CREATE TRIGGER refuse BEFORE INSERT ON known_instances BEGIN SELECT RAISE(ABORT, 'read-only'); END"
+    )
+    await store.database.write(lambda c: c.exec_driver_sql(refuse))
+    assert await told.synchronise() is True
+    assert set(registry.instances) == {NEW}
+    await store.database.write(lambda c: c.exec_driver_sql("DROP TRIGGER refuse"))
+    await told.synchronise()
+    assert {known.key for known in await store.instances.load_all()} == {OLD, NEW}
+
+
 async def test_a_promotion_is_not_undone_by_a_synchronisation_that_read_before_it(store: Store) -> None:
     registry, durable = node(store)
     see(registry, master(), replica(NEW))

@@ -86,7 +86,8 @@ def test_a_deposed_master_keeps_its_name_until_it_has_rejoined() -> None:
 def test_names_survive_with_the_server_that_has_them() -> None:
     before = registry_with(seen(Instance(key=ALIAS), own_key=OWN))
     registry = Registry(RegistryPolicy())
-    registry.restore(before.instances.values())
+    registry.restore([*before.instances.values(), Instance(key=ALIAS)])
+    assert list(registry.instances) == [OWN], "what is left in a store of the other name counts no more"
     registry.add(REPLICA, 1.0)
     registry.observe([seen(Instance(key=REPLICA, master_key=ALIAS))], now=1.0, utc=UTC)
     assert registry.instances[REPLICA].master_key == OWN

@@ -122,12 +122,12 @@ async def test_a_change_that_was_seen_does_not_override_a_promotion(store: Store
     assert record.master_key == REPLICA
 
 
-async def test_clusters_are_described_and_forgotten(store: Store) -> None:
+async def test_clusters_are_given_names_and_forgotten(store: Store) -> None:
     await promote(store)
-    assert await store.clusters.describe("c1", alias="bank", domain="d")
-    assert not await store.clusters.describe("c2", alias="bank", domain="d")
+    assert await store.clusters.set_alias("c1", "bank")
+    assert not await store.clusters.set_alias("c2", "bank")
     (record,) = await store.clusters.load()
-    assert (record.alias, record.domain) == ("bank", "d")
+    assert record.alias == "bank"
     await store.clusters.forget("c1")
     assert await store.clusters.load() == ()
     assert await store.clusters.deposed_masters() == ()

@@ -41,8 +41,8 @@ async def test_texts_differ_by_their_bytes(store: Store) -> None:
 async def test_an_update_counts_the_rows_that_it_found(store: Store) -> None:
     await store.clusters.create(ClusterRecord(id="c", master_key=MASTER))
     for _ in range(2):
-        assert await store.clusters.describe("c", alias="a", domain="")
-    assert not await store.clusters.describe("none", alias="a", domain="")
+        assert await store.clusters.set_alias("c", "a")
+    assert not await store.clusters.set_alias("none", "a")
 
 
 async def test_the_lease_is_a_compare_and_set_that_fences(store: Store) -> None:

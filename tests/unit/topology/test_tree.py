@@ -119,6 +119,18 @@ def test_rings_end_and_stay_the_same(size: int) -> None:
     assert shape(derive(topology.instances.values(), (), POLICY, NOW)) == shape(topology)
 
 
+def test_a_member_that_was_expelled_stands_below_the_primary_that_the_others_see() -> None:
+    group: dict[str, Any] = {"replication_group_name": "g"}
+    primary = server(
+        "p", replication_group_member_role="PRIMARY", replication_group_member_state="ONLINE", **group
+    )
+    lost = server("l", replication_group_member_state="ERROR", **group)
+    topology = tree(primary, lost)
+    assert shape(topology) == {"p": ("p", 0), "l": ("p", 1)}
+    assert topology.instances[key("l")].replication_group_primary_key == key("p")
+    assert shape(tree(lost)) == {"l": ("l", 0)}, "nobody knows a primary"
+
+
 def test_a_group_secondary_stands_below_its_primary() -> None:
     group: dict[str, Any] = {"replication_group_name": "g", "replication_group_member_state": "ONLINE"}
     primary = server("p", replication_group_member_role="PRIMARY", **group)

@@ -1,0 +1,146 @@
+"""How long until the next node acts, with a synchronous backend.
+
+    python -m tests.takeover SETUP [--rounds N]
+
+starts three database servers and three nodes on loopback. Each round kills (SIGKILL) every process of the
+acting node; as many rounds more kill the database server that it writes to as well. Counted is the time from
+the kill until another node answers 200 to ``/api/leader-check``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+from tests.clusters import SIZE
+from tests.node import START_SECONDS, Node
+from tests.servers import short_directory, wait_until
+from tests.synchronous import SETUPS, Setup, opened_setup, why_none
+
+__all__ = ["acting", "nodes_on", "take_over"]
+
+PATIENCE_SECONDS = 90
+_LOOK_SECONDS = 0.02
+
+
+def settings_of(setup: Setup, number: int) -> dict[str, object]:
+    backend = setup.backend(number)
+    return {
+        "BackendDB": "mysql",
+        "MySQLOrchestratorHost": backend.host,
+        "MySQLOrchestratorPort": backend.port,
+        "MySQLOrchestratorDatabase": backend.database,
+        "MySQLOrchestratorUser": backend.user,
+        "MySQLOrchestratorPassword": backend.password.reveal(),
+        "MySQLOrchestratorRejectReadOnly": backend.rejects_read_only,
+    }
+
+
+@contextmanager
+def nodes_on(setup: Setup, settings: Sequence[Mapping[str, object]] = ({}, {}, {})) -> Iterator[list[Node]]:
+    """Three, number n beside server n, each with settings of its own besides; the first starts first."""
+    with ExitStack() as endings:
+        nodes = []
+        for number in range(SIZE):
+            folder = short_directory()
+            endings.callback(shutil.rmtree, folder, ignore_errors=True)
+            node = Node(folder, {**settings_of(setup, number), **settings[number]})
+            node.configure(NodeDirectory=str(folder / "node"))
+            endings.callback(node.destroy)
+            nodes.append(node)
+        for number, node in enumerate(nodes):
+            node.start()
+            if number == 0:
+                wait_until(lambda: nodes[0].leads, START_SECONDS, lambda: nodes[0].said)
+        yield nodes
+
+
+def acting(nodes: Sequence[Node]) -> Node:
+    """The one that acts, awaited."""
+    return wait_until(
+        lambda: next((node for node in nodes if node.leads), None),
+        PATIENCE_SECONDS,
+        lambda: "\n".join(node.said[-2000:] for node in nodes),
+    )
+
+
+def take_over(
+    setup: Setup, nodes: Sequence[Node], *, with_database: bool, also: Callable[[], None] = lambda: None
+) -> tuple[Node, Node, float]:
+    """Kill the one that acts, then ``also`` something. Itself, who acts next, and the seconds in between."""
+    lost = acting(nodes)
+    database = setup.cluster.servers[setup.writer_of(nodes.index(lost))]
+    others = [node for node in nodes if node is not lost]
+    leads: dict[str, float] = {}
+    found = threading.Event()
+
+    def look(node: Node) -> None:
+        while not found.is_set():
+            if node.leads:
+                leads.setdefault(node.url, time.monotonic())
+                found.set()
+            time.sleep(_LOOK_SECONDS)
+
+    if with_database:
+        database.signal_kill()
+    began = time.monotonic()
+    lost.marked.kill_all()
+    also()
+    looking = [threading.Thread(target=look, args=(node,)) for node in others]
+    for thread in looking:
+        thread.start()
+    in_time = found.wait(PATIENCE_SECONDS)
+    found.set()
+    for thread in looking:
+        thread.join()
+    assert in_time, "\n".join(node.said[-3000:] for node in others)
+    url, at = min(leads.items(), key=lambda item: item[1])
+    return lost, next(node for node in others if node.url == url), at - began
+
+
+def measured(setup: Setup, nodes: Sequence[Node], *, with_database: bool, rounds: int) -> dict[str, object]:
+    took = []
+    for _ in range(rounds):
+        lost, _, seconds = take_over(setup, nodes, with_database=with_database)
+        took.append(seconds)
+        print(f"{seconds:.2f} s", file=sys.stderr)
+        setup.make_whole()
+        lost.destroy()
+        lost.start()
+    return {
+        "with_database": with_database,
+        "median_seconds": round(statistics.median(took), 1),
+        "longest_seconds": round(max(took), 1),
+        "rounds": rounds,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.takeover",
+        description=(__doc__ or "").strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("setup", choices=sorted(SETUPS))
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    why = why_none(options.setup)
+    if why:
+        print(why, file=sys.stderr)
+        return 1
+    with opened_setup(options.setup) as setup, nodes_on(setup) as nodes:
+        for with_database in (False, True):
+            figures = measured(setup, nodes, with_database=with_database, rounds=options.rounds)
+            print(json.dumps({"setup": options.setup, **figures}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
