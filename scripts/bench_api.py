@@ -31,9 +31,11 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import insert
 
 from actors.gateway import GatewayNode, Push, listen
-from actors.spec import Configuration, NodeSpec
+from actors.leadership import LeaderClock
+from actors.spec import NodeSpec
 from api.app import create_app
 from services.analysis import AnalysisPolicy, analyze
+from services.config import LoadedConfiguration, load
 from services.store.schema import AUDIT_LOG, FAILURE_DETECTIONS, RECOVERIES
 from services.store.store import Store
 from services.store.times import utc_now
@@ -59,13 +61,17 @@ def main() -> None:
 
 
 def measure(folder: Path, instances: int, requests: int) -> None:
+    file = folder / "orchestray.json"
+    settings = {"BackendDB": "sqlite", "SQLite3DataFile": str(folder / "o.db"), "AuditToBackendDB": True}
+    file.write_text(json.dumps(settings))
+    file.chmod(0o600)
     pushes, pushed = multiprocessing.Pipe(duplex=False)
     with listen("127.0.0.1", 0) as listening:
         listening.listen(64)
         port = listening.getsockname()[1]
         parts = [
             multiprocessing.Process(target=_serve, args=(folder, listening, pushes), daemon=True),
-            multiprocessing.Process(target=_push, args=(instances, pushed), daemon=True),
+            multiprocessing.Process(target=_push, args=(instances, load([file]), pushed), daemon=True),
         ]
         for part in parts:
             part.start()
@@ -159,27 +165,21 @@ def _serve(folder: Path, listening: socket.socket, pushes: Connection) -> None:
 async def _serving(folder: Path, listening: socket.socket, pushes: Connection) -> None:
     import uvicorn
 
-    file = folder / "orchestray.json"
-    settings = {"BackendDB": "sqlite", "SQLite3DataFile": str(folder / "o.db"), "AuditToBackendDB": True}
-    file.write_text(json.dumps(settings))
-    file.chmod(0o600)
     store = await Store.open(folder / "o.db")
     await _fill(store)
     spec = NodeSpec.make(folder / "node", strict=False)
-    node = GatewayNode(spec, Configuration.begin(spec, (file,)), store)
-    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    first: Push = pickle.loads(await asyncio.to_thread(pushes.recv_bytes))
+    node = GatewayNode(spec, first, store, LeaderClock())
 
     def receive() -> None:
         while True:
-            pushed = pushes.recv_bytes()
-            loop.call_soon_threadsafe(accept, pushed)
+            loop.call_soon_threadsafe(accept, pushes.recv_bytes())
 
     def accept(pushed: bytes) -> None:
         node.accept(pickle.loads(pushed))
-        arrived.set()
 
     threading.Thread(target=receive, daemon=True).start()
-    await arrived.wait()
     config = uvicorn.Config(create_app(node), log_config=None, access_log=False, lifespan="off")
     await uvicorn.Server(config).serve(sockets=[listening])
 
@@ -217,7 +217,7 @@ async def _fill(store: Store) -> None:
 # Topology
 
 
-def _push(instances: int, pushed: Connection) -> None:
+def _push(instances: int, configuration: LoadedConfiguration, pushed: Connection) -> None:
     identities = [
         ClusterIdentity(id=f"c{cluster}", master_key=_keys(cluster)[0])
         for cluster in range(instances // _PER_CLUSTER)
@@ -226,6 +226,7 @@ def _push(instances: int, pushed: Connection) -> None:
         now = time.monotonic()
         topology = derive(_instances(instances, number, now), identities, TreePolicy(), now)
         push = Push(
+            configuration=configuration,
             topology=topology,
             analysis=analyze(topology, AnalysisPolicy(), now),
             recoveries_enabled=True,

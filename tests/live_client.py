@@ -32,7 +32,7 @@ REFUSED_COMMANDS = {
     "delay-replication": "-i {leaf} -S 10", "graceful-master-takeover": "-i {leaf}",
     "graceful-master-takeover-auto": "-a {master} -d {leaf}", "force-master-failover": "-i {leaf}",
     "force-master-takeover": "-i {leaf} -d {leaf}", "submit-masters-to-kv-stores": "",
-    "snapshot-topologies": "", "last-pseudo-gtid": "-i {leaf}",
+    "last-pseudo-gtid": "-i {leaf}",
 }  # fmt: skip
 """Those of which the server says why it does not do them."""
 

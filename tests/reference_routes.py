@@ -192,7 +192,7 @@ _TABLE = {
         topology-tabulated/:host/:port | env str | answered
         topology-tags/:clusterHint | env str | answered
         topology-tags/:host/:port | env str | answered
-        snapshot-topologies | env str | refused
+        snapshot-topologies | env str | answered
         bulk-instances | bare [Key] | answered
         bulk-promotion-rules | bare [CandidateDatabaseInstance] | answered
     """,

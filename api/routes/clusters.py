@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from api.wire import INSTANCE_TYPE
 from api.wire_records import cluster_to_wire
 from api.wire_types import ClusterInfo
 from services.config import endpoint_matches
+from services.registering import SnapshotCluster
 from services.topology.control_replicas import control_replicas
 from services.topology.instance import Instance
 from services.topology.render import RenderPolicy, topology_tabulated, topology_text
@@ -136,6 +138,18 @@ async def tabulated_of_instance(call: ToCall, host: str, port: str) -> Response:
     return _text(call, call.cluster_of(host, port), topology_tabulated)
 
 
+@route(changes, "snapshot-topologies", reply=Enveloped(str))
+async def snapshot(call: ToCall) -> Response:
+    """Keep every cluster's tree in the audit, as it is now; gives the time that it took."""
+    began = time.monotonic()
+    for cluster in call.topology.clusters:
+        text = topology_text(call.topology.instances_of(cluster), _render_policy(call))
+        request = SnapshotCluster(key=cluster.master_key, text=text, by=call.caller.user)
+        await call.node.register(request)
+    took = f"{(time.monotonic() - began) * 1000:.3f}ms"
+    return call.ok(f"Topology snapshot of {len(call.topology.clusters)} clusters taken", took)
+
+
 @route(changes, "forget-cluster/:hint", reply=Enveloped(None))
 async def forget_cluster(call: ToCall, hint: str) -> Response:
     """Forget all instances of a cluster."""
@@ -152,13 +166,17 @@ def _members(call: Call, cluster: Cluster) -> Response:
 
 
 def _text(call: Call, cluster: Cluster, render: Render) -> Response:
-    lag_seconds = call.settings.ReasonableMaintenanceReplicationLagSeconds
-    policy = RenderPolicy(reasonable_maintenance_replication_lag_seconds=lag_seconds)
+    policy = _render_policy(call)
     return call.cached_ok(
         (render.__name__, cluster.name),
         f"Topology for cluster {cluster.name}",
         lambda: render(call.topology.instances_of(cluster), policy),
     )
+
+
+def _render_policy(call: Call) -> RenderPolicy:
+    lag_seconds = call.settings.ReasonableMaintenanceReplicationLagSeconds
+    return RenderPolicy(reasonable_maintenance_replication_lag_seconds=lag_seconds)
 
 
 def _writeable_master(call: Call, cluster: Cluster) -> Instance | None:

@@ -33,7 +33,6 @@ _PSEUDO = "Pseudo-GTID is not supported: use GTID (gtid_mode=ON, or MariaDB's ow
 _BINLOG_SERVERS = "binlog servers are not supported: replicas replicate from a MySQL or MariaDB server"
 _EQUIVALENCES = "positions that are equivalent are not recorded: moves by file and position are not made yet"
 _STORES = "key-value stores are not supported yet: have PostMasterFailoverProcesses write them"
-_SNAPSHOTS = "snapshots of topologies are not kept: have what all-instances answers stored where you want it"
 _AGENTS = "Agents not served: host agents are not supported"
 _ALIASES = "reload-cluster-alias is retired: aliases follow DetectClusterAliasQuery and set-cluster-alias"
 _GRABBING = (
@@ -129,7 +128,6 @@ REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (_EQUIVALENCES, (f"master-equivalent/{_ONE}/:log_file/:log_pos",)),
     (_STORES, ("submit-masters-to-kv-stores", "submit-masters-to-kv-stores/:hint")),
-    (_SNAPSHOTS, ("snapshot-topologies",)),
     (_ALIASES, ("reload-cluster-alias",)),
     (_GRABBING, ("grab-election",)),
     (

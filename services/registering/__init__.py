@@ -24,6 +24,7 @@ from services.registering.servers import (
     RegisterCandidate,
     RegisterUnresolve,
 )
+from services.registering.snapshots import SnapshotCluster
 
 __all__ = [
     "BeginDowntime",
@@ -40,5 +41,6 @@ __all__ = [
     "RemoveTag",
     "Request",
     "SetClusterAlias",
+    "SnapshotCluster",
     "SubmitPool",
 ]

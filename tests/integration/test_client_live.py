@@ -7,7 +7,7 @@ import re
 from api.cli.client_commands import COMMANDS
 from services.sandbox.server import MySQLServer
 from tests.live_client import REFUSED_COMMANDS, printed_by_readers, wrong_of_readers, wrong_of_refused
-from tests.live_routes import asked, client
+from tests.live_routes import asked, bare, client
 from tests.node import Watched
 from tests.servers import wait_until
 
@@ -15,7 +15,8 @@ _WITHOUT_RAFT = ("raft-leader", "raft-health", "raft-leader-hostname", "raft-ele
 _ELSEWHERE = {  # what changes something: test_routes_recovery_live, and the tests of registrations
     "forget", "forget-cluster", "recover", "ack-cluster-recoveries", "ack-all-recoveries",
     "disable-global-recoveries", "enable-global-recoveries", "register-candidate", "locate-gtid-errant",
-    "topology-tags", "tags", "tag-value", "tag", "untag", "untag-all", "tagged", "submit-pool-instances",
+    "snapshot-topologies", "topology-tags", "tags", "tag-value", "tag", "untag", "untag-all", "tagged",
+    "submit-pool-instances",
     "which-heuristic-cluster-pool-instances", "begin-downtime", "end-downtime", "begin-maintenance",
     "end-maintenance", "register-hostname-unresolve", "deregister-hostname-unresolve",
 }  # fmt: skip
@@ -68,6 +69,19 @@ def test_errant_transactions_are_located(live: Watched) -> None:
                 f"SET GTID_NEXT = '{uuid}:{number}'", "BEGIN", "COMMIT", "SET GTID_NEXT = 'AUTOMATIC'"
             )
     wait_until(lambda: errant(live, leaf) == [""], 30, lambda: errant(live, leaf))
+
+
+def test_a_snapshot_of_topologies_is_kept_in_the_audit(live: Watched) -> None:
+    master = live.topology.master
+    status, took, _ = asked(live, "snapshot-topologies")
+    assert (status, len(took)) == (0, 1)
+    assert took[0].endswith("ms")
+    (newest, *_) = bare(live, f"audit/instance/{master.host}/{master.port}", "[Audit]")
+    assert newest["AuditType"] == "snapshot-topologies"
+    lines = newest["Message"].split("\n")[1:]
+    assert [line.split("[")[0].split()[-1] for line in lines] == [
+        line.split("[")[0].split()[-1] for line in asked(live, "topology", "-a", str(master.key))[1]
+    ]
 
 
 def errant(watched: Watched, server: MySQLServer) -> list[str]:

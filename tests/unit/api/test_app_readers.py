@@ -101,6 +101,16 @@ async def test_the_general_audit(node: MemoryNode, http: httpx.AsyncClient) -> N
     assert await got(http, "audit/instance/users/3306/1") == []
 
 
+async def test_a_snapshot_of_topologies_is_kept_in_the_audit(
+    node: MemoryNode, http: httpx.AsyncClient
+) -> None:
+    assert (await got(http, "snapshot-topologies"))["Details"].endswith("ms")
+    node.settings = settings(AuditToBackendDB=True)
+    kept = {one["AuditInstanceKey"]["Hostname"]: one["Message"] for one in await got(http, "audit")}
+    assert set(kept) == {M.hostname, ALONE.hostname}
+    assert kept[M.hostname].strip() == (await got(http, "topology/orders"))["Details"]
+
+
 async def test_the_changelog_of_the_analysis(node: MemoryNode, http: httpx.AsyncClient) -> None:
     assert await got(http, "replication-analysis-changelog") == []
     node.show([replace(fleet()[0], last_check_outcome=CheckOutcome.REFUSED), *fleet()[1:]])
