@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from actors.findings import Findings, undecided_in, view_of
 from actors.gateway import Push
 from actors.gateways import GatewaySet
 from actors.handles import Peer, create
@@ -29,19 +30,15 @@ from actors.probe import Assignment
 from actors.probe_set import ProbeSet
 from actors.ray_nodes import ray_nodes
 from actors.seats import agreeing_through
+from actors.single_checks import check_once, locate_errant
 from actors.spec import Configuration, NodeSpec
 from actors.supervision import ORPHAN_SECONDS, watch_over
 from actors.tasks import Periodic, until_started
 from services.agreement.store import agreed_store
-from services.analysis import Emergency, RecoveryKind, ReplicationAnalysis
 from services.config import ConfigurationError, Settings, changed_keys
 from services.election.process_lock import ProcessLock, end_holder
 from services.execution.coordinator import ClusterView
 from services.measuring.samples import Measured
-from services.mysql.binlog_gtids import LocateError, locate_in_binary_logs
-from services.mysql.errors import MySQLError
-from services.mysql.names import OwnName
-from services.mysql.poll import PartialPollError, PolledServer
 from services.node_view import (
     NodeError,
     OutcomeUnknownError,
@@ -57,19 +54,12 @@ from services.store.backend import backend_of
 from services.store.errors import StoreError
 from services.store.store import Store
 from services.store.times import shifted, utc_now
-from services.topology.gtid import GtidSet
-from services.topology.instance import CheckOutcome, Instance, Observation
+from services.topology.instance import Instance, Observation
 from services.topology.keys import NO_KEY, InstanceKey, InvalidInstanceKeyError
-from services.topology.tree import Cluster, Topology
 
 __all__ = ["TopologyActor"]
 
 _PUSH_SECONDS = 2.0
-_NO_PROBLEM = "NoProblem"
-_Told = tuple[tuple[InstanceKey, str], ...]
-_PASSING = frozenset({"FirstTierReplicaFailingToConnectToMaster", "LockedSemiSyncMasterHypothesis"})
-"""Codes that say less than what is said of the master in the same moment, or are not yet sure."""
-_REMIND_SECONDS = 0.9  # the Leader hears again of what is still to be acted upon
 _REPORT_SECONDS = 0.5  # from the end of a check until it is known here
 _PROBE_SILENCE_SECONDS = 2.0  # beyond the poll interval
 _log = structlog.get_logger(__name__)
@@ -90,11 +80,10 @@ class TopologyActor:
         self._leader = Peer(LEADER)
         self._run, self._snapshots = secrets.token_hex(8), itertools.count(1)
         self._reported = asyncio.Event()  # a new one for each report
-        self._told: dict[str, tuple[float, _Told]] = {}
-        self._codes: dict[InstanceKey, str] = {}
         self._stopping = False
         self._periodic = Periodic()
         self._gateways = GatewaySet(spec, self._snapshot, self._measured, self._periodic)
+        self._findings = Findings(self._periodic.spawn, self._event)
         self._main_task = asyncio.ensure_future(until_started(self._start, self._failed_to_start))
 
     def __repr__(self) -> str:
@@ -276,59 +265,6 @@ class TopologyActor:
         with contextlib.suppress(NodeError):
             await self._leader.call("meet_deposed", instance, timeout=_PUSH_SECONDS)
 
-    # analysis
-
-    def _analyse(self) -> None:
-        """Tell the Leader of each cluster in which something is to be done, at once and each second."""
-        registry = self._ready()
-        now = time.monotonic()
-        topology, findings = registry.topology(now), registry.analysis(now)
-        by_cluster: dict[str, list[ReplicationAnalysis]] = {}
-        for finding in findings:
-            by_cluster.setdefault(finding.cluster_details.cluster_name, []).append(finding)
-        for cluster in topology.clusters:
-            wrong = tuple(by_cluster.get(cluster.name, ()))
-            self._report_findings(cluster, wrong)
-            urgent: _Told = tuple(
-                (f.analyzed_instance_key, f.analysis) for f in wrong if f.actionable or f.is_detected
-            )
-            master = topology.instances.get(cluster.master_key)
-            silent = master is not None and master.last_check_outcome.is_silence
-            if master is not None and silent and topology.replicas_of(master.key):
-                urgent = (*urgent, (master.key, master.last_check_outcome.value))
-            told_at, told = self._told.get(cluster.name, (0.0, ()))
-            if urgent == told and (not urgent or now - told_at < _REMIND_SECONDS):
-                continue
-            self._told[cluster.name] = (now, urgent)
-            self._periodic.spawn(self._tell_leader(self._view(topology, cluster, wrong, now)))
-
-    def _view(
-        self, topology: Topology, cluster: Cluster, findings: tuple[ReplicationAnalysis, ...], now: float
-    ) -> ClusterView:
-        return ClusterView(
-            cluster=cluster,
-            instances=topology.instances_of(cluster),
-            findings=findings,
-            unread=self._ready().unread(cluster, now) if findings else (),
-        )
-
-    def _report_findings(self, cluster: Cluster, wrong: tuple[ReplicationAnalysis, ...]) -> None:
-        """One event when a server gets another code; the reasons may change with every check."""
-        findings = {finding.analyzed_instance_key: finding for finding in wrong}
-        for key in cluster.instance_keys:
-            finding = findings.get(key)
-            code = finding.analysis if finding is not None else _NO_PROBLEM
-            if code in _PASSING or self._codes.get(key, _NO_PROBLEM) == code:
-                continue
-            self._codes[key] = code
-            reasons = f" ({'; '.join(finding.reasons)})" if finding is not None and finding.reasons else ""
-            said = f"{key}: no problem any more" if code == _NO_PROBLEM else f"{code}: {key}{reasons}"
-            self._event("analysis", said, key, cluster.name)
-
-    async def _tell_leader(self, view: ClusterView) -> None:
-        with contextlib.suppress(NodeError):
-            await self._leader.call("consider", view, timeout=_PUSH_SECONDS)
-
     async def _tick(self) -> None:
         if self._durable is not None:
             self._durable.expire(utc_now())
@@ -345,21 +281,11 @@ class TopologyActor:
             await self._probes.renew(ended)
 
     async def _look_closer(self) -> None:
-        """A finding that is not decided yet is looked at each second, whatever the poll interval.
+        """Each second, whatever the poll interval."""
+        await self._probes.look(undecided_in(self._ready()), burst=False)
 
-        Not in a cluster in which something is being done: it would be in the way.
-        """
-        now = time.monotonic()
-        topology, findings = self._ready().topology(now), self._ready().analysis(now)
-        acted_upon = {one.cluster_details.cluster_name for one in findings if one.actionable}
-        undecided = {
-            finding.analyzed_instance_key
-            for finding in findings
-            if finding.cluster_details.cluster_name not in acted_upon
-            and (finding.emergency is not Emergency.NONE or finding.recovery is not RecoveryKind.NONE)
-        }
-        near = {replica.key for key in undecided for replica in topology.replicas_of(key)}
-        await self._probes.look(undecided | near, burst=False)
+    def _analyse(self) -> None:
+        self._findings.tell(self._ready())
 
     # what the gateway is told
 
@@ -405,7 +331,7 @@ class TopologyActor:
         if durable is not None and durable.acts != acts:
             durable.acts = acts
             self._ready().settle_disputes()
-            self._told.clear()  # whoever acts from now on has heard of nothing yet
+            self._findings.tell_anew()
             self._analyse()
         return self._run
 
@@ -413,7 +339,7 @@ class TopologyActor:
         """The cluster's identity goes with its new master, from now on."""
         if self._durable is not None:
             self._durable.promoted(cluster_id, failed, successor)
-        self._told.clear()
+        self._findings.tell_anew()
         self._gateways.changed()
 
     async def witnessed(self, master: InstanceKey) -> None:
@@ -436,7 +362,7 @@ class TopologyActor:
     async def synchronise(self) -> None:
         """Registrations were changed in the store: read them, and tell the Leader what follows."""
         await self._synchronise()
-        self._told.clear()
+        self._findings.tell_anew()
         self._analyse()
         self._gateways.changed()
 
@@ -469,17 +395,10 @@ class TopologyActor:
 
     async def view_of(self, key: InstanceKey) -> ClusterView:
         """The cluster of a server, with all that is wrong in it now. Raises UnknownInstanceError."""
-        registry, now = self._ready(), time.monotonic()
-        topology = registry.topology(now)
-        cluster = topology.cluster_of(key)
-        if cluster is None:
+        found = view_of(self._ready(), key)
+        if found is None:
             raise UnknownInstanceError(f"Cannot read instance: {key}")
-        findings = tuple(
-            finding
-            for finding in registry.analysis(now)
-            if finding.cluster_details.cluster_name == cluster.name
-        )
-        return self._view(topology, cluster, findings, now)
+        return found
 
     async def discover(self, key: InstanceKey, background: bool) -> Instance | None:
         """Probe a server once, here and now, and watch it from then on."""
@@ -493,7 +412,7 @@ class TopologyActor:
             if registry.add(key, time.monotonic(), explicit=True):
                 await self._arrange_probes()
             return None
-        observation = await self._probe_once(key)
+        observation = await check_once(key, self._settings)
         if observation.instance is None and key not in registry.instances:
             raise RefusedError(f"{key}: {observation.error or observation.outcome.value}", key)
         if registry.add(key, time.monotonic(), explicit=True):
@@ -517,47 +436,7 @@ class TopologyActor:
             raise UnknownInstanceError(f"Cannot read instance: {key}")
         if not known.gtid_errant:
             raise RefusedError(f"{key}: no errant-gtid", None)
-        settings = self._settings
-        try:
-            return await locate_in_binary_logs(
-                key,
-                login(settings),
-                GtidSet.parse(known.gtid_errant),
-                connect_seconds=float(settings.MySQLConnectTimeoutSeconds),
-            )
-        except LocateError as error:
-            raise RefusedError(str(error), None) from None
-
-    async def _probe_once(self, key: InstanceKey) -> Observation:
-        settings, began = self._settings, time.monotonic()
-        bound = float(settings.MySQLConnectTimeoutSeconds)
-        outcome, error, partial = CheckOutcome.UNKNOWN, "", False
-        instance: Instance | None = None
-        own_key: InstanceKey | None = None
-        policy = watch_policy(settings)
-        try:
-            server = await PolledServer.connect(key, login(settings), timeout=bound, policy=policy.discovery)
-            try:
-                instance = await server.poll(timeout=float(settings.MySQLDiscoveryReadTimeoutSeconds))
-                outcome = CheckOutcome.OK
-            finally:
-                server.connection.abort()
-            own_key = await OwnName(key, login(settings), policy.names, timeout=bound).of(instance)
-        except MySQLError as failure:
-            outcome, error = getattr(failure, "outcome", CheckOutcome.FAILED), failure.reason
-        except PartialPollError as failure:
-            outcome, error, partial = CheckOutcome.FAILED, str(failure), failure.basics_read
-        elapsed = time.monotonic() - began
-        return Observation(
-            key=key,
-            outcome=outcome,
-            error=error,
-            partial_success=partial or instance is not None,
-            age_seconds=elapsed,
-            latency_seconds=elapsed,
-            instance=instance,
-            own_key=own_key,
-        )
+        return await locate_errant(known, self._settings)
 
     async def refresh(self, key: InstanceKey) -> None:
         """Probe a known server now. Raises RefusedError with what it answered."""
@@ -565,7 +444,7 @@ class TopologyActor:
         key = registry.names.resolve(key)
         if key not in registry.instances:
             raise UnknownInstanceError(f"Cannot read instance: {key}")
-        observation = await self._probe_once(key)
+        observation = await check_once(key, self._settings)
         await self._act_on(registry.observe([observation], now=time.monotonic(), utc=utc_now()))
         if observation.instance is None:
             raise RefusedError(f"{key}: {observation.error}", key)
