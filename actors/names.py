@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
 from services.topology.keys import InstanceKey
 
 __all__ = [
@@ -53,6 +51,8 @@ def _elsewhere(name: str, node_id: str, *, soft: bool) -> dict[str, Any]:
     options = head_options(name)
     del options["resources"]
     if node_id:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id, soft=soft)
     return options
 

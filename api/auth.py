@@ -22,6 +22,7 @@ import pwd
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import getgrouplist
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -29,7 +30,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.config import ConfigurationError, Settings
-from services.node_view import Node
+
+if TYPE_CHECKING:  # it brings the store's library with it, and `serve` checks the authentication
+    from services.node_view import Node
 
 __all__ = [
     "AuthenticationMiddleware",
