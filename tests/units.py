@@ -1,7 +1,7 @@
 """Plays systemd for one unit: reads the file that is shipped, starts what it says, restarts what ends.
 
 Of systemd's rules it has those that the units use: commands and their order, the prefix ``-``, words with
-``$``, environment files, KillMode=control-group, Restart=always, RestartSec, TimeoutStopSec. What a unit
+``$``, environment files, KillMode=mixed, Restart=always, RestartSec, TimeoutStopSec. What a unit
 names by absolute path is where a test has it.
 """
 
@@ -168,23 +168,20 @@ class Supervised:
         return True
 
     def _end(self) -> None:
-        assert self._unit.get("KillMode") == "control-group"
-        alive = self._main is not None and self._main.poll() is None
-        if self._main is not None:
-            self._run("ExecStop", **({"MAINPID": str(self._main.pid)} if alive else {}))
-        deadline = time.monotonic() + self._unit.seconds("TimeoutStopSec")
-        self._signal_all(signal.SIGTERM)
-        while self._mine() and time.monotonic() < deadline:
-            if self._main is not None:
-                self._main.poll()  # reaps it
-            time.sleep(0.05)
-        self._signal_all(signal.SIGKILL)
+        """SIGTERM to the main process and, when it has ended or time is up, SIGKILL to all others."""
+        assert self._unit.get("KillMode") == "mixed"
+        if self._main is None:
+            return
+        alive = self._main.poll() is None
+        self._run("ExecStop", **({"MAINPID": str(self._main.pid)} if alive else {}))
+        with suppress(subprocess.TimeoutExpired):
+            self._main.terminate()
+            self._main.wait(self._unit.seconds("TimeoutStopSec"))
+        for pid in self._mine():
+            with suppress(ProcessLookupError):
+                Process.of(pid).signal(signal.SIGKILL)
+        self._main.wait(10)
         wait_until(lambda: not self._mine(), 10, self._mine)
 
     def _mine(self) -> set[int]:
         return set(self.marked.processes()) - self.spared
-
-    def _signal_all(self, number: signal.Signals) -> None:
-        for pid in self._mine():
-            with suppress(ProcessLookupError):
-                Process.of(pid).signal(number)

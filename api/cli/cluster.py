@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +25,8 @@ def run(argv: Sequence[str]) -> int:
     from actors import node
 
     address = arguments.ray_address
+    if getattr(arguments, "wait", 0):
+        _await_ray(address, arguments.wait)
     try:
         node.connect(address)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -53,6 +57,19 @@ def _do(arguments: argparse.Namespace) -> int:
             print(f"{state.name}: {state.state or 'works'}")
         return 1 if any(state.state for state in states) else 0
     return 0
+
+
+def _await_ray(address: str, seconds: float) -> None:
+    """Until somebody listens there, or time is up; connecting then says what is wrong."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _fail(text: str) -> int:
@@ -86,5 +103,12 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "up":
             command.add_argument("--config", action="append", metavar="FILE", help="configuration file")
+            command.add_argument(
+                "--wait",
+                type=float,
+                default=0,
+                metavar="SECONDS",
+                help="for a Ray that is only being started",
+            )
             command.add_argument("--strict-config", action="store_true", help="unknown keys are errors")
     return parser

@@ -33,9 +33,10 @@ class Registered:
 
     def apply(self, registry: Registry, now: str) -> None:
         """Show on each instance what lasts at ``now``: it needs no reading anew to be over."""
-        rules = {rule.key: rule.promotion_rule for rule in self.rules if rule.expires_at > now}
-        downtimes = {downtime.key: downtime for downtime in self.downtimes if downtime.ends_at > now}
-        maintenances = {one.key: one for one in self.maintenances if one.ends_at > now}
+        named = registry.names.resolve  # what was registered under another name is the server's too
+        rules = {named(rule.key): rule.promotion_rule for rule in self.rules if rule.expires_at > now}
+        downtimes = {named(downtime.key): downtime for downtime in self.downtimes if downtime.ends_at > now}
+        maintenances = {named(one.key): one for one in self.maintenances if one.ends_at > now}
         names = {one.hostname: one.unresolved_hostname for one in self.unresolves if one.expires_at > now}
         for key, instance in list(registry.instances.items()):
             maintenance = maintenances.get(key)

@@ -149,8 +149,10 @@ def test_the_head_is_killed_and_is_back_with_its_actors(world: World, victim: st
     assert process.wait_gone(5)
     promise = Promise(HEAD_SECONDS)
     wait_until(lambda: not cluster.head.is_active, 10)
-    promise.kept(lambda: cluster.head.is_active and cluster.leads and all_fresh(world), cluster.story)
+    print(f"not active after {promise.elapsed:.1f} s")
+    promise.kept(lambda: cluster.leads and all_fresh(world), cluster.story)
     print(f"{victim} killed: back after {promise.elapsed:.1f} s")
+    wait_until(lambda: cluster.head.is_active, 30, cluster.story)
     assert cluster.head.restarts == before + 1
     assert on_worker <= set(cluster.workers[WORKER].marked.processes())
     wait_until(lambda: worker_get(world, "leader-check") == (200, "OK"), 30)
@@ -171,7 +173,7 @@ def test_a_worker_is_room_for_as_many_probes_again(mysqld: Mysqld) -> None:
                 found[1] for title in titles if (found := re.match(r"ray::Probe\(([\w.:]+)\)", title))
             )
 
-        assert probes() == ["0", "1", "2"]
+        wait_until(lambda: probes() == ["0", "1", "2"], 40, lambda: f"{probes()} {cluster.story()}")
         cluster.add_worker(WORKER)
         servers = sorted(str(server.key) for server in world.topology.servers)
         stale: set[str] = set()

@@ -34,6 +34,8 @@ _BY_TYPE: dict[object, st.SearchStrategy[object]] = {
     InstanceKey: _KEYS,
     tuple[InstanceKey, ...]: st.lists(_KEYS, max_size=3).map(tuple),
     tuple[str, ...]: st.lists(_TEXTS, max_size=3).map(tuple),
+    tuple[Channel, ...]: st.lists(st.builds(Channel, name=_TEXTS, master_key=_KEYS), max_size=2).map(tuple),
+    ChannelTls: st.builds(ChannelTls, ca_file=_TEXTS, verify_server_certificate=st.none() | st.booleans()),
     BinlogCoordinates: st.builds(BinlogCoordinates, _TEXTS, _WHOLE),
     ThreadState: st.sampled_from(ThreadState),
     CheckOutcome: st.sampled_from(CheckOutcome),

@@ -107,6 +107,28 @@ async def test_one_that_does_not_act_follows_what_the_other_finds_and_forgets(st
     assert await durable.synchronise() is False
 
 
+async def test_a_server_under_its_own_name_takes_its_cluster_and_what_was_registered_along(
+    store: Store,
+) -> None:
+    registry, durable = node(store, acts=True)
+    see(registry, master())
+    await durable.identify(registry.topology(1.0))
+    await keep(store, master())
+    downtime = Downtime(key=OLD, owner="me", reason="why", begins_at=UTC, ends_at="2099-01-01T00:00:00Z")
+    await store.registrations.begin_downtime(downtime)
+    named = Observation(key=OLD, outcome=CheckOutcome.OK, instance=master(), own_key=NEW)
+    (renamed,) = registry.observe([named], now=2.0, utc=UTC).renamed
+    await durable.renamed(*renamed)
+    await durable.synchronise()
+    assert registry.instances[NEW].downtime_owner == "me"
+    assert [record.master_key for record in await store.clusters.load()] == [NEW]
+    assert [cluster.master_key for cluster in registry.topology(3.0).clusters] == [NEW]
+    assert registry.topology(3.0).clusters[0].id == (await store.clusters.load())[0].id
+    assert OLD not in {known.key for known in await store.instances.load_all()}
+    audit = [entry.message for entry in await store.audit.page()]
+    assert f"{OLD} is {NEW}: it calls itself so" in audit
+
+
 async def test_one_that_acts_keeps_what_it_knows(store: Store) -> None:
     registry, durable = node(store, acts=True)
     see(registry, master())
