@@ -99,7 +99,8 @@ def _promotion_rules(watched: Watched, one: MySQLServer) -> None:
     name = str(one.key)
     assert enveloped(watched, "register-candidate/{one}/must_not", "Key") == key(one)
     _shown(watched, one, PromotionRule="must_not", IsCandidate=False)
-    (rule,) = bare(watched, "bulk-promotion-rules", "[CandidateDatabaseInstance]")
+    rules = bare(watched, "bulk-promotion-rules", "[CandidateDatabaseInstance]")
+    (rule,) = (each for each in rules if each["Port"] == one.port)
     assert (rule["Port"], rule["PromotionRule"]) == (one.port, "must_not")
     assert _command(watched, "register-candidate", "-i", name, "-R", "prefer") == [name]
     _shown(watched, one, PromotionRule="prefer", IsCandidate=True)

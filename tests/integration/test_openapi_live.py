@@ -13,9 +13,9 @@ from tests.fuzzing import fuzz
 from tests.node import Watched, watching
 from tests.servers import wait_until
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
-EXAMPLES = 25
+EXAMPLES = 8
 _ACTORS = ("leader", "topology", "gateway")
 
 
@@ -36,7 +36,7 @@ def test_whatever_is_asked_is_answered_as_described(live: Watched) -> None:
     began = time.monotonic()
     counts = fuzz(live.node.url, document, real=real, examples=EXAMPLES)
     print(f"{counts.total()} requests in {time.monotonic() - began:.0f} s: {dict(counts)}")
-    assert counts.total() > 5 * len(document["paths"])
+    assert counts.total() > 4 * len(document["paths"])
     assert counts["200"] > 0
     assert {kind: live.node.actor(kind).pid for kind in _ACTORS} == actors, live.node.said
     wait_until(lambda: live.node.leads, 60)

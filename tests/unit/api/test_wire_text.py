@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,15 +43,21 @@ _BY_TYPE: dict[object, st.SearchStrategy[object]] = {
 
 
 @st.composite
-def instances(draw: st.DrawFn) -> Instance:
-    hints = typing.get_type_hints(Instance)
-    names = draw(
-        st.lists(st.sampled_from([field.name for field in dataclasses.fields(Instance)]), unique=True)
+def values(draw: st.DrawFn, kind: type[Any]) -> Any:
+    """A value of a data class, with some of its fields set."""
+    hints = typing.get_type_hints(kind)
+    fields = [field.name for field in dataclasses.fields(kind) if field.name != "key"]
+    names = draw(st.lists(st.sampled_from(fields), unique=True))
+    return kind(
+        **{name: draw(_BY_TYPE[hints[name]]) for name in names}, **({"key": M} if "key" in hints else {})
     )
-    return Instance(**{"key": M, **{name: draw(_BY_TYPE[hints[name]]) for name in names}})
 
 
-@given(instances())
+_BY_TYPE[ChannelTls] = values(ChannelTls)
+_BY_TYPE[tuple[Channel, ...]] = st.lists(values(Channel), max_size=2).map(tuple)
+
+
+@given(values(Instance))
 def test_the_text_is_the_json_of_the_value(instance: Instance) -> None:
     assert instance_text(instance) == dumps(instance_to_wire(instance))
 
