@@ -100,8 +100,7 @@ def _promotion_rules(watched: Watched, one: MySQLServer) -> None:
     assert enveloped(watched, "register-candidate/{one}/must_not", "Key") == key(one)
     _shown(watched, one, PromotionRule="must_not", IsCandidate=False)
     rules = bare(watched, "bulk-promotion-rules", "[CandidateDatabaseInstance]")
-    (rule,) = (each for each in rules if each["Port"] == one.port)
-    assert (rule["Port"], rule["PromotionRule"]) == (one.port, "must_not")
+    assert [rule["PromotionRule"] for rule in rules if rule["Port"] == one.port] == ["must_not"]
     assert _command(watched, "register-candidate", "-i", name, "-R", "prefer") == [name]
     _shown(watched, one, PromotionRule="prefer", IsCandidate=True)
 
