@@ -22,6 +22,7 @@ __all__ = ["HOME", "Launcher", "SshHost", "host", "launched", "make_key", "why_n
 
 _TOOLS = ("sshd", "ssh", "ssh-keygen", "rsync", "unshare")
 _START_SECONDS = 10
+_RAY_STATE = Path("/tmp/ray")
 HOME = Path("/mnt")
 """Where a host has its home. Short: Ray puts sockets below it."""
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -69,7 +70,10 @@ def _home(folder: Path, port: int) -> Path:
 
 def _within(folder: Path, home: Path, *command: str) -> list[str]:
     """The command, with that home, in namespaces that end with it."""
-    files = [f"mount --bind {home} {HOME}"]
+    ray = folder / "ray"  # which clusters there are, in Ray's eyes
+    ray.mkdir(exist_ok=True)
+    _RAY_STATE.mkdir(exist_ok=True)
+    files = [f"mount --bind {home} {HOME}", f"mount --bind {ray} {_RAY_STATE}"]
     for name, field, value in (("passwd", 5, str(HOME)), ("shadow", 1, "*")):
         lines = []
         for line in (Path("/etc") / name).read_text().splitlines():
@@ -165,7 +169,7 @@ class Launcher:
         """With what it printed, both streams, in ``stdout``."""
         return subprocess.run(
             _within(self.folder, self.home, *command),
-            env={**_bare_environment(), "HOME": str(HOME), "RAY_TMPDIR": str(self.folder)},
+            env={**_bare_environment(), "HOME": str(HOME)},
             cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
