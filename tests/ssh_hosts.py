@@ -1,7 +1,7 @@
 """Hosts to be reached by ssh: each an sshd on a loopback address, with processes and a home of its own.
 
 A host is a PID namespace, so that what runs there is found and ended as a whole, and ``ray stop`` sees no Ray
-but its own; and a mount namespace, in which /etc/passwd says that root's home is in the test's folder.
+but its own; and a mount namespace, in which root's home is a folder of the test's.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from pathlib import Path
 from services.sandbox.processes import spawn
 from tests.servers import wait_until
 
-__all__ = ["SshHost", "host", "launched", "make_key", "why_none"]
+__all__ = ["HOME", "Launcher", "SshHost", "host", "launched", "make_key", "why_none"]
 
 _TOOLS = ("sshd", "ssh", "ssh-keygen", "rsync", "unshare")
 _START_SECONDS = 10
+_RAY_STATE = Path("/tmp/ray")
+HOME = Path("/mnt")
+"""Where a host has its home. Short: Ray puts sockets below it."""
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
@@ -67,8 +70,11 @@ def _home(folder: Path, port: int) -> Path:
 
 def _within(folder: Path, home: Path, *command: str) -> list[str]:
     """The command, with that home, in namespaces that end with it."""
-    files = []
-    for name, field, value in (("passwd", 5, str(home)), ("shadow", 1, "*")):
+    ray = folder / "ray"  # which clusters there are, in Ray's eyes
+    ray.mkdir(exist_ok=True)
+    _RAY_STATE.mkdir(exist_ok=True)
+    files = [f"mount --bind {home} {HOME}", f"mount --bind {ray} {_RAY_STATE}"]
+    for name, field, value in (("passwd", 5, str(HOME)), ("shadow", 1, "*")):
         lines = []
         for line in (Path("/etc") / name).read_text().splitlines():
             parts = line.split(":")
@@ -86,6 +92,8 @@ def _within(folder: Path, home: Path, *command: str) -> list[str]:
 
 @dataclass(frozen=True)
 class SshHost:
+    """``home`` is what is at HOME there."""
+
     address: str
     home: Path
     pid: int
@@ -161,7 +169,7 @@ class Launcher:
         """With what it printed, both streams, in ``stdout``."""
         return subprocess.run(
             _within(self.folder, self.home, *command),
-            env={**_bare_environment(), "HOME": str(self.home), "RAY_TMPDIR": str(self.folder)},
+            env={**_bare_environment(), "HOME": str(HOME)},
             cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -75,6 +75,12 @@ def all_fresh(world: World) -> bool:
     )
 
 
+def wait_spread(world: World) -> None:
+    wait_until(
+        lambda: spread(world) and all_fresh(world), 90, lambda: f"{probes_on(world)} {world.cluster.story()}"
+    )
+
+
 def worker_get(world: World, path: str) -> tuple[int, object]:
     try:
         return ask(f"{world.cluster.worker_url(WORKER)}/api/{path}", 5)
@@ -83,8 +89,7 @@ def worker_get(world: World, path: str) -> tuple[int, object]:
 
 
 def test_probes_spread_over_the_nodes(world: World) -> None:
-    wait_until(lambda: spread(world), 60, lambda: f"{probes_on(world)} {world.cluster.story()}")
-    wait_until(lambda: all_fresh(world), 20, world.cluster.instances)
+    wait_spread(world)
 
 
 def test_the_worker_serves_the_api(world: World) -> None:
@@ -126,13 +131,12 @@ def test_a_gateway_of_a_worker_that_is_killed_serves_again(world: World) -> None
 def test_the_death_of_a_worker_moves_its_probes(world: World) -> None:
     """Its host dies: every process at once. When it is back, so are gateway and probes."""
     worker = world.cluster.workers[WORKER]
+    wait_spread(world)
     worker.stop()
     promise = Promise(MOVED_SECONDS)
     promise.kept(lambda: probes_on(world) == (4, 0) and all_fresh(world), lambda: probes_on(world))
     world.cluster.add_worker(WORKER)
-    wait_until(
-        lambda: spread(world) and all_fresh(world), 60, lambda: f"{probes_on(world)} {world.cluster.story()}"
-    )
+    wait_spread(world)
     wait_until(lambda: worker_get(world, "leader-check") == (200, "OK"), 30)
 
 
@@ -140,6 +144,7 @@ def test_the_death_of_a_worker_moves_its_probes(world: World) -> None:
 def test_the_head_is_killed_and_is_back_with_its_actors(world: World, victim: str) -> None:
     """Detached actors included; what the worker has goes on."""
     cluster = world.cluster
+    wait_spread(world)
     before = cluster.head.restarts
     on_worker = {
         pid for pid, title in cluster.workers[WORKER].marked.processes().items() if "Probe(" in title
@@ -156,7 +161,7 @@ def test_the_head_is_killed_and_is_back_with_its_actors(world: World, victim: st
     assert cluster.head.restarts == before + 1
     assert on_worker <= set(cluster.workers[WORKER].marked.processes())
     wait_until(lambda: worker_get(world, "leader-check") == (200, "OK"), 30)
-    wait_until(lambda: spread(world), 60, lambda: f"{probes_on(world)} {world.cluster.story()}")
+    wait_spread(world)
 
 
 def test_a_worker_is_room_for_as_many_probes_again(mysqld: Mysqld) -> None:
@@ -186,4 +191,4 @@ def test_a_worker_is_room_for_as_many_probes_again(mysqld: Mysqld) -> None:
 
         wait_until(shared_out, 90, lambda: f"{probes()} {cluster.story()}")
         assert not stale
-        wait_until(lambda: spread(world) and all_fresh(world), 30, cluster.story)
+        wait_spread(world)

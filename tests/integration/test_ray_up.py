@@ -27,7 +27,7 @@ from services.sandbox.server import MySQLServer
 from services.sandbox.topology import MySQLTopology, TopologySpec
 from tests.node import ask, key_of, settings_of
 from tests.servers import Stage, short_directory, wait_until
-from tests.ssh_hosts import Launcher, SshHost, host, launched, make_key, why_none
+from tests.ssh_hosts import HOME, Launcher, SshHost, host, launched, make_key, why_none
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "cluster.yaml"
@@ -94,7 +94,7 @@ class World:
             return 0, str(error)
 
     def story(self) -> str:
-        logs = sorted(self.head.home.glob("orchestray/ray/session_latest/logs/monitor.*"))
+        logs = sorted(self.head.home.glob("orchestray/ray/session_2*/logs/monitor.*"))
         return "\n".join(f"{log}:\n{log.read_text(errors='replace')[-4000:]}" for log in logs)
 
 
@@ -151,7 +151,7 @@ def world(mysqld: Mysqld) -> Iterator[World]:
             topology.accounts.orchestray,
             topology.master,
             BackendDB="sqlite",
-            SQLite3DataFile=str(head.home / "orchestray.db"),
+            SQLite3DataFile=str(HOME / "orchestray.db"),
             ListenAddress=f"{HEAD}:{port}",
         )
         (project / "orchestray.conf.json").write_text(json.dumps(settings))
