@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from services.store.errors import (
@@ -28,7 +29,8 @@ __all__ = [
     "number_of",
 ]
 
-CONFLICTS = frozenset({1213, 3101})
+_DEADLOCK = 1213
+CONFLICTS = frozenset({_DEADLOCK, 3101})
 """The whole transaction was rolled back in favour of another: a deadlock, a write set that failed its
 certification (Galera says 1213, Group Replication 3101). Nothing of it happened; it may be tried again."""
 
@@ -52,7 +54,8 @@ _FULL = frozenset({1021, 1114})
 _SCHEMA = frozenset({1054, 1146})
 _TOO_LONG = frozenset({1153, 1406})
 _UNREACHABLE = frozenset({2002, 2003, 2005})
-_COMMIT_UNKNOWN = frozenset({1180})
+_ERROR_DURING_COMMIT, _DEADLOCK_OF_ENGINE = 1180, 149  # "Got error 149 … during COMMIT"
+_COMMIT_UNKNOWN = frozenset({_ERROR_DURING_COMMIT})
 _TLS_REQUIRED = 3159
 
 _TEXTS: dict[int, tuple[type[StoreError], str]] = {
@@ -121,9 +124,26 @@ _ANY_OTHER = (StoreUnavailableError, "the store {path} failed: {error}")
 
 
 def number_of(error: BaseException | None) -> int:
-    """The error number of what the driver raised; 0 if it is none of the server's."""
+    """The error number of what the driver raised; 0 if it is none of the server's.
+
+    A transaction that InnoDB gave up in favour of another member's, and that came to its COMMIT before it was
+    told, fails there with the engine's own number: that is the deadlock that it is.
+    """
+    number = _given(error)
+    if number == _ERROR_DURING_COMMIT:
+        of_engine = re.search(r"\d+", _words(error))
+        return _DEADLOCK if of_engine and int(of_engine[0]) == _DEADLOCK_OF_ENGINE else number
+    return number
+
+
+def _given(error: BaseException | None) -> int:
     number: Any = error.args[0] if error is not None and error.args else 0
     return number if isinstance(number, int) else 0
+
+
+def _words(error: BaseException | None) -> str:
+    arguments = error.args if error is not None else ()
+    return str(arguments[1]) if len(arguments) > 1 else str(error or "")
 
 
 def from_mysql(error: BaseException | None, path: str, *, committing: bool = False) -> StoreError:
@@ -143,7 +163,5 @@ def from_mysql(error: BaseException | None, path: str, *, committing: bool = Fal
 
 def _said(error: BaseException | None) -> str:
     """The server's words and number; they hold the account's name, never its password."""
-    arguments = error.args if error is not None else ()
-    words = str(arguments[1]) if len(arguments) > 1 else str(error or "")
-    number = number_of(error)
+    words, number = _words(error), _given(error)
     return f"{words} [error {number}]" if number else words or "the connection is closed"

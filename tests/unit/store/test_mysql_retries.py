@@ -7,7 +7,15 @@ import pytest
 from services.config import Secret
 from services.store.backend import MySQLBackend
 from services.store.errors import StoreConflictError, StoreTimeoutError, StoreUnavailableError
-from services.store.mysql_errors import CONFLICTS, LOCK_WAIT, LOST, NOT_READY, READ_ONLY, from_mysql
+from services.store.mysql_errors import (
+    CONFLICTS,
+    LOCK_WAIT,
+    LOST,
+    NOT_READY,
+    READ_ONLY,
+    from_mysql,
+    number_of,
+)
 from services.store.mysql_retries import ATTEMPTS, CONFLICT_ATTEMPTS, Failed
 
 DIRECT = MySQLBackend(host="db", port=3306, database="d", user="u", password=Secret("p"))
@@ -40,6 +48,16 @@ def attempts(
 def test_what_another_wrote_first_is_tried_often_also_after_a_commit(number: int, committing: bool) -> None:
     assert attempts(number, committing=committing) == CONFLICT_ATTEMPTS
     assert isinstance(from_mysql(Exception(number, "x"), "d", committing=committing), StoreConflictError)
+
+
+def test_a_deadlock_that_only_the_commit_is_told_of_is_one() -> None:
+    """Group Replication with several primaries, as seen."""
+    told = Exception(1180, "Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT")
+    assert number_of(told) in CONFLICTS
+    assert isinstance(from_mysql(told, "d", committing=True), StoreConflictError)
+    other = Exception(1180, "Got error 5 - 'Input/output error' during COMMIT")
+    assert number_of(other) == 1180
+    assert isinstance(from_mysql(other, "d", committing=True), StoreTimeoutError)
 
 
 def test_a_lock_is_awaited_again_while_that_can_come_to_an_end() -> None:
