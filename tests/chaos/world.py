@@ -30,7 +30,7 @@ REPLICAS = 3
 _RAFT_PORT = 10008
 _WRITE_PAUSE_SECONDS = 0.03
 _START_SECONDS = 180
-_STARTS = 3
+_STARTS = 8
 _SAID = re.compile(r"^(\d\d):(\d\d):(\d\d) leader +leads with term (\d+)$", re.MULTILINE)
 
 
