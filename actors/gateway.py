@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import math
 import socket
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,30 +29,29 @@ from actors.logs import configure_logging
 from actors.names import GATEWAY, GATEWAY_LOCK, LEADER, TOPOLOGY
 from actors.news import NEWS_KEPT, News
 from actors.spec import Configuration, NodeSpec
+from actors.standing import STALE_SECONDS, Standing
 from actors.supervision import ORPHAN_SECONDS
 from actors.tasks import Periodic, until_started
 from actors.worker_gateway import listen_endpoint, reads_of_the_head, tell_time
-from services import VERSION
 from services.analysis import ReplicationAnalysis
 from services.analysis.changelog import AnalysisChangelog
-from services.config import LoadedConfiguration, Settings
+from services.config import LoadedConfiguration, Secret, Settings
 from services.election.clock import boottime
 from services.election.process_lock import ProcessLock
 from services.measuring.samples import Measured
 from services.node_view import (
+    Acting,
     AuditReads,
     EventLog,
     Node,
     NodeError,
-    NodeIdentity,
     NodeStatus,
     NotLeaderError,
     UnavailableError,
 )
-from services.raft.from_settings import raft_config
-from services.raft.view import RaftView
 from services.registering import Request
 from services.store.backend import backend_of
+from services.store.errors import StoreError
 from services.store.recoveries import RecoveryFilter
 from services.store.store import Store
 from services.store.times import utc_now
@@ -66,8 +66,8 @@ APPLICATION = "api.app:create_app"
 
 T = TypeVar("T")
 
-_STALE_SECONDS = 10.0  # without news from Topology for so long, the node is not healthy
-_RAFT_SECONDS = 3.0  # the Leader tells of its raft member each second, at least
+_SECRET_SECONDS = 5.0  # what was read so long ago is read again
+_APPLIED_SECONDS = 0.15  # a raft leader tells its followers ten times a second what was agreed on
 _CHANGE_SECONDS = 10.0
 _RECOVER_SECONDS = 120.0
 _LOCATE_SECONDS = 90.0
@@ -103,7 +103,6 @@ class GatewayNode:
         self._spec = spec
         self._configuration = snapshot.configuration
         self._store = store
-        self._clock = clock
         self._topology_actor = Peer(TOPOLOGY)
         self._leader = Peer(LEADER)
         # Milliseconds since 1970: beyond the numbers of a gateway before this one.
@@ -115,9 +114,8 @@ class GatewayNode:
             store.database.note = self._measured.query
         self._push: Push | None = None
         self._pushed_at = 0.0
-        self._lead = Lead()
-        self._lead_at = boottime()  # it is to be heard from within some time
-        self._began = self._led_since = self._led_at = utc_now()
+        self._standing = Standing(spec, lambda: self._configuration, clock)
+        self._secret: tuple[float, Secret] = (-math.inf, Secret())
         self.accept(snapshot)
 
     # what is pushed
@@ -139,10 +137,7 @@ class GatewayNode:
             self._events.append(kind, message, at=at, instance=instance, cluster=cluster)
 
     def lead(self, lead: Lead) -> None:
-        self._led_at = utc_now()
-        if (lead.term, lead.holder) != (self._lead.term, self._lead.holder):
-            self._led_since = self._led_at
-        self._lead, self._lead_at = lead, boottime()
+        self._standing.told(lead)
 
     @property
     def has_snapshot(self) -> bool:
@@ -193,66 +188,51 @@ class GatewayNode:
         return self._measured
 
     def status(self) -> NodeStatus:
-        now = boottime()
         problems = []
-        if self._push is not None and now - self._pushed_at > _STALE_SECONDS:
-            problems.append(f"no news from the topology actor for {now - self._pushed_at:.0f} s")
-        if now - self._lead_at > _STALE_SECONDS:
-            problems.append(f"no news from the Leader for {now - self._lead_at:.0f} s")
-        if self._push is not None and self._push.store_error:
-            problems.append(self._push.store_error)
-        if self._lead.error:
-            problems.append(self._lead.error)
-        is_leader = now < self._clock.here(self._lead)
-        me = NodeIdentity(
-            hostname=self._spec.hostname,
-            token=self._spec.token,
-            app_version=VERSION,
-            db_backend=backend_of(self.settings).endpoint,
-            first_seen_active=self._began,
-            last_seen_active=utc_now(),
-        )
-        raft = self._raft()
-        others: tuple[NodeIdentity, ...] = ()
-        if raft is not None:
-            active = NodeIdentity(hostname=raft.leader)
-            others = tuple(NodeIdentity(hostname=one) for one in raft.reached if one != raft.advertise)
-        else:
-            holder = self._lead.holder
-            active = me if is_leader else NodeIdentity(hostname=holder.partition(":")[0], token=holder)
-        if active.hostname:  # since when this node has heard that it leads, and when last
-            active = replace(active, first_seen_active=self._led_since, last_seen_active=self._led_at)
-        return NodeStatus(
-            hostname=self._spec.hostname,
-            token=self._spec.token,
-            app_version=VERSION,
-            db_backend=backend_of(self.settings).endpoint,
-            is_leader=is_leader,
-            active_node=active,
-            available_nodes=(me, *others),
-            healthy=not problems,
-            error="; ".join(problems),
-            warnings=(*self.configuration_warnings, *([raft.note] if raft and raft.note else [])),
-            raft=raft,
-        )
+        if self._push is not None:
+            silent = boottime() - self._pushed_at
+            if silent > STALE_SECONDS:
+                problems.append(f"no news from the topology actor for {silent:.0f} s")
+            if self._push.store_error:
+                problems.append(self._push.store_error)
+        return self._standing.status(problems)
 
-    def _raft(self) -> RaftView | None:
-        """As the Leader told it; one that is silent takes no part."""
-        settings = self.settings
-        if not settings.RaftEnabled:
-            return None
-        told = self._lead.raft
-        if told is not None and boottime() - self._lead_at < _RAFT_SECONDS:
-            return told
-        config = raft_config(settings)
-        return RaftView(bind=str(config.bind), advertise=config.node_id, peers=tuple(sorted(config.members)))
+    def acting(self) -> Acting:
+        return self._standing.acting()
+
+    # passing changes on
+
+    async def forwarding_secret(self) -> Secret:
+        if self.settings.RaftEnabled:
+            if not self.settings.RaftSecret:
+                raise UnavailableError(
+                    "nodes pass changes on to each other under RaftSecret, which is empty: set it on all"
+                )
+            return self.settings.RaftSecret
+        read_at, secret = self._secret
+        if not secret or boottime() - read_at > _SECRET_SECONDS:
+            try:
+                secret = Secret(await self._store.nodes.secret())
+            except StoreError as error:
+                raise UnavailableError(f"the secret that the nodes share cannot be read: {error}") from None
+            self._secret = boottime(), secret
+        if not secret:
+            raise UnavailableError("the nodes that share this store have no secret yet: ask again")
+        return secret
+
+    async def catch_up(self) -> None:
+        with contextlib.suppress(NodeError):
+            if self.settings.RaftEnabled:
+                await asyncio.sleep(_APPLIED_SECONDS)
+            await self._topology("synchronise", timeout=_SNAPSHOT_SECONDS)
+        await self._catch_up()
 
     # changes
 
     def _must_lead(self) -> None:
         """What is changed must be written, and only the acting node writes. Raises NotLeaderError."""
-        if not self.status().is_leader:
-            holder = self._lead.holder or "nobody"
+        if not self._standing.acts:
+            holder = self.acting().node or "nobody"
             raise NotLeaderError(f"this node does not lead, nothing was done; {holder} does")
 
     async def discover(self, key: InstanceKey, *, background: bool = False) -> Instance | None:
@@ -325,6 +305,10 @@ class GatewayNode:
 
     async def reelect(self) -> None:
         await self._leader.call("reelect", timeout=_CHANGE_SECONDS)
+
+    async def stand(self) -> bool:
+        elected: bool = await self._leader.call("stand", timeout=_CHANGE_SECONDS)
+        return elected
 
     async def raft_yield(self, member: str) -> None:
         await self._leader.call("raft_yield", member, timeout=_CHANGE_SECONDS)

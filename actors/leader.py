@@ -17,18 +17,20 @@ from typing import Any, TypeVar
 import structlog
 
 from actors.handles import Peer, create
-from actors.leadership import Clock, Lead, clock_here
+from actors.leadership import Clock, ElectionMandate, clock_here, lead_of
 from actors.logs import configure_logging
 from actors.names import GATEWAY, LEADER_LOCK, TOPOLOGY, TOPOLOGY_LOCK, head_options
 from actors.news import NewsQueue
-from actors.seats import eyes_of, take_seat
+from actors.seats import eyes_of, register, take_seat
 from actors.spec import Configuration, NodeSpec
 from actors.supervision import ORPHAN_SECONDS, watch_over
 from actors.tasks import Periodic, until_started
 from services.config import Settings
-from services.election.clock import boot_id, boottime
+from services.election.clock import boottime
+from services.election.election import LeaseElection
 from services.election.process_lock import ProcessLock, end_holder
 from services.election.raft_seat import RaftSeat
+from services.election.registration import Registration
 from services.election.seat import Seat
 from services.execution.coordinator import ClusterView, Coordinator, RecoveryRefusedError
 from services.execution.deposed import fence_deposed
@@ -61,30 +63,10 @@ _PEER_SECONDS = 2.0
 _TOPOLOGY_SECONDS = 0.9
 _GATHER_SECONDS = 0.05
 _FOLLOWER_SECONDS = 5.0  # they ask each second
+_STAND_SECONDS = 1.5
 _SHOWN_PARTS = frozenset({"clusters", "instances", "registrations"})
 """What Topology reads of the store."""
 _log = structlog.get_logger(__name__)
-
-
-class _ElectionMandate:
-    """The right to act under one term of this seat."""
-
-    def __init__(self, election: Seat, setup: str, term: int) -> None:
-        self._election = election
-        self._setup = setup
-        self._term = term
-
-    @property
-    def setup(self) -> str:
-        return self._setup
-
-    @property
-    def term(self) -> int:
-        return self._term
-
-    def remaining_seconds(self) -> float:
-        held = self._election.leadership()
-        return held.deadline - boottime() if held is not None and held.term == self._term else 0.0
 
 
 class LeaderActor:
@@ -103,9 +85,11 @@ class LeaderActor:
         self._configuration: Configuration | None = None
         self._store: Store | None = None
         self._election: Seat | None = None
+        self._registration: Registration | None = None  # on a store that others may share
         self._coordinator: Coordinator | None = None
         self._eyes: Eyes | None = None
         self._term = 0
+        self._won = asyncio.Event()  # set while this node leads, as of the last step of the election
         self._led_at = 0.0  # when Topology was last told whether this node leads
         self._catching_up = False
         self._fencing: set[InstanceKey] = set()
@@ -151,6 +135,9 @@ class LeaderActor:
             eyes=self._eyes,
         )
         self._periodic.run(self._news.send)
+        if not settings.RaftEnabled:
+            self._registration = register(self._spec, settings, self._store)
+            self._periodic.every(1.0, self._report)
         await self._elect()
         self._periodic.run(self._hold_seat)
         self._periodic.every(1.0, self._resume)
@@ -169,7 +156,7 @@ class LeaderActor:
         held = election.leadership() if election is not None else None
         if election is None or held is None:
             return None
-        return _ElectionMandate(election, self._settings.SetupName, held.term)
+        return ElectionMandate(election, self._settings.SetupName, held.term)
 
     # the election
 
@@ -184,6 +171,7 @@ class LeaderActor:
         assert election is not None and coordinator is not None
         await election.step()
         held = election.leadership()
+        self._won.clear() if held is None else self._won.set()
         is_news = (held.term if held else 0) != self._term
         if held is not None and held.term != self._term:
             self._term = held.term
@@ -197,15 +185,7 @@ class LeaderActor:
             )
         holder = election.current_holder()
         raft = election.view() if isinstance(election, RaftSeat) else None
-        lead = Lead(
-            term=held.term if held else 0,
-            deadline=held.deadline if held else 0.0,
-            boot=boot_id(),
-            holder=holder.node_id if holder else "",
-            error=election.last_error,
-            uri=raft.leader_uri if raft else "",
-            raft=raft,
-        )
+        lead = lead_of(held, holder, raft, self._registration, election.last_error)
         for gateway in (self._gateway, *self._living_followers()):
             self._periodic.spawn(self._tell(gateway, "lead", lead))
         if is_news or boottime() - self._led_at >= _TOPOLOGY_SECONDS:
@@ -223,6 +203,10 @@ class LeaderActor:
         for name in [name for name, (asked_at, _) in self._followers.items() if asked_at < oldest]:
             del self._followers[name]
         return [peer for _, peer in self._followers.values()]
+
+    async def _report(self) -> None:
+        assert self._registration is not None
+        await self._registration.report(tidies=self._mandate() is not None)
 
     async def _bring_topology_up_to_date(self) -> None:
         """Before this node acts: it then knows of whatever an earlier term did."""
@@ -431,6 +415,15 @@ class LeaderActor:
         self._acting()
         assert self._election is not None
         await self._election.stand_down()
+
+    async def stand(self) -> bool:
+        """Somebody has given the lease back: whether this node has it now."""
+        if not isinstance(self._election, LeaseElection) or self._state:
+            raise UnavailableError(f"the Leader {self._state or 'has no lease to stand for'}")
+        self._election.hurry()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._won.wait(), _STAND_SECONDS)
+        return self._mandate() is not None
 
     async def adopt_configuration(self) -> None:
         """Take over what Topology has put in force. One that is only starting reads it anyway."""

@@ -12,20 +12,24 @@ from typing import Any
 
 from actors.handles import Peer
 from actors.spec import NodeSpec
+from services import VERSION
 from services.agreement.applying import leave_raft
 from services.agreement.store import Propose, agreed_store
 from services.config import Settings
 from services.election.election import LeaseElection
 from services.election.raft_seat import RaftSeat
+from services.election.registration import Registration
 from services.election.seat import Seat
 from services.execution.eyes import Disputed, Eyes
 from services.node_errors import NodeError, OutcomeUnknownError
 from services.raft.asking import Answer
-from services.raft.from_settings import http_uri, raft_config
+from services.raft.from_settings import http_uri, raft_config, shared_http_uri
+from services.store.backend import backend_of
 from services.store.errors import StoreTimeoutError, StoreUnavailableError
+from services.store.nodes import NodeRow
 from services.store.store import Store
 
-__all__ = ["agreeing_through", "eyes_of", "take_seat"]
+__all__ = ["agreeing_through", "eyes_of", "register", "take_seat"]
 
 _AGREE_SECONDS = 6.0  # more than a proposal takes at most
 
@@ -73,6 +77,19 @@ def eyes_of(seat: Seat, settings: Callable[[], Settings], disputed: Disputed) ->
         await node.ask(question, seconds=seconds, heard=heard)
 
     return Eyes(frozenset(node.config.members), node.config.node_id, ask, settings, disputed)
+
+
+def register(spec: NodeSpec, settings: Settings, store: Store) -> Registration:
+    """This node's place among those that share the store."""
+    me = NodeRow(
+        node_id=spec.node_id,
+        host=spec.hostname,
+        token=spec.token,
+        uri=shared_http_uri(settings, spec.hostname),
+        version=VERSION,
+        backend=backend_of(settings).endpoint,
+    )
+    return Registration(store.nodes, me)
 
 
 def agreeing_through(leader: Peer) -> Propose:

@@ -1,7 +1,8 @@
 """The HTTP interface of a node: a FastAPI application over `services.node_view.Node` (http-api.md).
 
 From the outside in: a crash becomes a plain 500 and paths lose their closing slash; replies are
-compressed for who asks; callers are authenticated; a route answers. Everything is a ``GET``, and what
+compressed for who asks; callers are authenticated, or another node has done so; a route answers, or passes a
+change on to the node that acts. Everything is a ``GET``, and what
 no route serves is a plain 404, another method too.
 """
 
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import events, openapi
 from api.auth import AuthenticationMiddleware, authentication_warnings, check_authentication
+from api.forwarding import PassedOnMiddleware
 from api.replies import GZIP_FROM_BYTES, GZIP_LEVEL, crashed, envelope, not_found
 from api.routes import (
     audit,
@@ -74,6 +76,7 @@ def create_app(node_behind: Node) -> FastAPI:
         app.add_exception_handler(kind, _refused)
     # The last one added is the outermost.
     app.add_middleware(AuthenticationMiddleware, node=node_behind)
+    app.add_middleware(PassedOnMiddleware, node=node_behind, prefix=_prefix(settings.URLPrefix))
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
     app.add_middleware(_Conventions)
     return app
@@ -117,6 +120,8 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
         refused,
     ):
         served.append((f"{prefix}/api", module.changes))
+    for module in (instances, registrations, pools, rules, names, node, raft):
+        served.append((f"{prefix}/api", module.here))
     served.append((prefix, web.reads))
     for before, router in served:
         app.include_router(router, prefix=before)

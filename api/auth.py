@@ -57,6 +57,9 @@ class Caller:
 
     user: str = ""
     may_change: bool = True
+    front: str = ""
+    """The node of this setup that passed the request on, and has let its caller in."""
+    front_host: str = ""
 
 
 def check_authentication(settings: Settings) -> None:
@@ -121,6 +124,8 @@ def why_not_change(
         return "Unauthorized: ReadOnly is configured"
     if not caller.may_change:
         return "Unauthorized"
+    if caller.front:  # which has looked at the rest
+        return ""
     if _is_open(settings):
         if not _is_local(peer, headers):
             return f"Unauthorized: no authentication is configured; {_PERMITTING_KEYS}"
@@ -264,7 +269,7 @@ class AuthenticationMiddleware:
         self._node = node
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or "caller" in scope.get("state", {}):
             await self._app(scope, receive, send)
             return
         caller = await authenticate(self._node.settings, Headers(scope=scope))

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 from services.analysis import ReplicationAnalysis
 from services.analysis.changelog import AnalysisChangelog
-from services.config import Settings
+from services.config import Secret, Settings
 from services.measuring.samples import Measured
 from services.node_errors import (
     NodeError,
@@ -39,6 +39,7 @@ from services.topology.records import AuditEntry, BlockedRecovery, FailureDetect
 from services.topology.tree import Cluster, Topology
 
 __all__ = [
+    "Acting",
     "AuditReads",
     "DetectionReads",
     "Event",
@@ -95,6 +96,18 @@ class NodeStatus:
     warnings: tuple[str, ...] = ()
     raft: RaftView | None = None
     """This node as a raft member; None without raft."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acting:
+    """Who acts, as far as this node knows. Names are those of the election: node ids, or raft members."""
+
+    me: str
+    node: str = ""
+    """Empty: nobody that is known."""
+    uri: str = ""
+    """Where its HTTP interface is; empty if that is not known."""
+    term: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +205,14 @@ class LogReads(Protocol):
     async def page(self, *, page: int = 0, instance: InstanceKey | None = None) -> tuple[AuditEntry, ...]: ...
 
 
+class NodeReads(Protocol):
+    """``services.store.nodes.NodeStore``."""
+
+    async def secret(self) -> str:
+        """What the nodes that share the store have in common; empty if nothing yet."""
+        ...
+
+
 class AuditReads(Protocol):
     """The part of ``services.store.Store`` that the API reads. Bounded in time; raises StoreError."""
 
@@ -203,6 +224,9 @@ class AuditReads(Protocol):
 
     @property
     def detections(self) -> DetectionReads: ...
+
+    @property
+    def nodes(self) -> NodeReads: ...
 
     @property
     def audit(self) -> LogReads: ...
@@ -246,6 +270,8 @@ class Node(Protocol):
 
     def status(self) -> NodeStatus: ...
 
+    def acting(self) -> Acting: ...
+
     @property
     def events(self) -> EventLog: ...
 
@@ -265,6 +291,16 @@ class Node(Protocol):
 
         Raises RefusedError if there are none, or if they cannot be located.
         """
+        ...
+
+    # passing changes on
+
+    async def forwarding_secret(self) -> Secret:
+        """What the nodes of the setup have in common. Raises UnavailableError."""
+        ...
+
+    async def catch_up(self) -> None:
+        """Something was changed on the node that acts: see it here too. Bounded; raises nothing."""
         ...
 
     # changes, bounded in time by the implementer; each may raise any NodeError
@@ -319,6 +355,10 @@ class Node(Protocol):
 
     async def reelect(self) -> None:
         """Stop leading; whoever is elected next leads, perhaps this node again."""
+        ...
+
+    async def stand(self) -> bool:
+        """Whoever led has given it up: whether this node leads now. Not in raft."""
         ...
 
     async def raft_yield(self, member: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 from services.sandbox.binaries import Mysqld, find_mariadbd, find_mysqld
 from services.sandbox.errors import BinaryNotFoundError
 from services.sandbox.topology import MySQLTopology, TopologySpec
+from tests.pairs import WITH_PAIR, Pair
 from tests.servers import Stage, StandaloneServer, remove_folders_of_killed_runs
 
 # How long an example takes says how busy the machine is, not whether the law holds.
@@ -70,13 +71,40 @@ def mariadb_server(mariadbd: Mysqld) -> Iterator[StandaloneServer]:
 
 
 @pytest.fixture(scope="session")
-def statement_server(mariadbd: Mysqld) -> Iterator[StandaloneServer]:
+def statement_pair(mariadbd: Mysqld) -> Iterator[Pair | None]:
+    """An active-active pair, if the run is told to have one (see ``integration/test_backend_pair.py``)."""
+    if not os.environ.get(WITH_PAIR):
+        yield None
+        return
+    stage = Stage(mariadbd)
+    try:
+        yield Pair(stage)
+    finally:
+        stage.clear()
+
+
+@pytest.fixture(scope="session")
+def statement_server(mariadbd: Mysqld, statement_pair: Pair | None) -> Iterator[StandaloneServer]:
     """A MariaDB with ``binlog_format=STATEMENT``, as both servers of an active-active pair have it."""
+    if statement_pair is not None:
+        yield statement_pair.first
+        return
     stage = Stage(mariadbd)
     try:
         yield stage.server({"log-bin": "binlog", "binlog-format": "STATEMENT"})
     finally:
         stage.clear()
+
+
+if os.environ.get(WITH_PAIR):
+
+    @pytest.fixture(autouse=True)
+    def same_on_both(request: pytest.FixtureRequest) -> Iterator[None]:
+        """After each test that used the pair: both servers have the same rows, and no complaints."""
+        yield
+        if "[mariadb" in request.node.name:
+            pair: Pair = request.getfixturevalue("statement_pair")
+            assert (pair.differences(), pair.complaints()) == ([], [])
 
 
 @pytest.fixture

@@ -103,6 +103,9 @@ class ElectionMandate:
         self.term = term
         self._election = election
 
+    def superseded(self, where: InstanceKey) -> None:
+        return
+
     def remaining_seconds(self) -> float:
         held = self._election.leadership()
         return held.deadline - boottime() if held is not None and held.term == self.term else 0.0

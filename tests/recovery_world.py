@@ -57,6 +57,9 @@ class FakeMandate:
         self.term = term
         self.seconds = seconds
 
+    def superseded(self, where: InstanceKey) -> None:
+        return
+
     def remaining_seconds(self) -> float:
         return self.seconds
 

@@ -299,7 +299,7 @@ _TABLE = {
         health | env HealthStatus | answered
         status | env HealthStatus | answered
         headers | bare {[str]} | answered
-        grab-election | env null | refused
+        grab-election | env null | answered
         reelect | env null | answered
         reload-configuration | env str | answered
         raft-state | bare null | answered | !raft-state

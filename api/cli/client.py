@@ -15,6 +15,7 @@ from api.cli.client_commands import COMMANDS, may_change, path_of
 from api.cli.client_http import Api, choose_api
 from api.cli.client_options import OPTION_HELP, ClientError, Options, parse
 from api.cli.client_printing import one_line
+from api.cli.client_profile import environment_with_profile
 from api.cli.client_rows import Command
 
 __all__ = ["run"]
@@ -28,7 +29,7 @@ def run(argv: Sequence[str]) -> int:
     Answers go to stdout, errors to stderr.
     """
     try:
-        return _run(parse(argv, os.environ))
+        return _run(parse(argv, environment_with_profile(os.environ)))
     except ClientError as error:
         _complain(f"{PROGRAM}[{os.getpid()}]: {error}")
     except BrokenPipeError:  # the reader of our output has gone

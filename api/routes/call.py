@@ -7,17 +7,19 @@ Handlers get a `Call` and their path parameters as texts. They answer with a `Re
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.routing import APIRoute
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response
 
 from api.auth import Caller, why_not_change
 from api.described import Description, Parameter, Reply
+from api.forwarding import pass_change_on
 from api.instance_texts import InstanceTexts
 from api.replies import JsonText, SnapshotCache, cached, envelope, enveloped
 from services.config import Settings
@@ -198,13 +200,34 @@ async def _may_change(call: ToCall) -> None:
         raise UnauthorizedError(reason)
 
 
+class _ActingRoute(APIRoute):
+    """Carried out by the node that acts, whichever is asked."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        here = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            call = Call(request)
+            if call.node.status().is_leader:
+                return await here(request)
+            await _may_change(call)
+            return await pass_change_on(request, call.node, call.api.url_prefix)
+
+        return handler
+
+
 def reading_router() -> APIRouter:
     return APIRouter()
 
 
-def changing_router() -> APIRouter:
-    """Refuses callers who may not change anything, before the handler sees the request."""
-    return APIRouter(dependencies=[Depends(_may_change)])
+def changing_router(*, here: bool = False) -> APIRouter:
+    """Refuses callers who may not change anything, before the handler sees the request.
+
+    What is asked of a node that does not act is passed on, unless the routes are about the node itself
+    (``here``).
+    """
+    kind = APIRoute if here else _ActingRoute
+    return APIRouter(dependencies=[Depends(_may_change)], route_class=kind)
 
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Response]])

@@ -18,10 +18,11 @@ from services.node_view import UnknownInstanceError
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
 
-__all__ = ["changes", "reads"]
+__all__ = ["changes", "here", "reads"]
 
 reads = reading_router()
 changes = changing_router()
+here = changing_router(here=True)
 
 
 def _where(call: Call, fits: Callable[[Instance], bool]) -> list[Instance]:
@@ -133,7 +134,7 @@ async def resolve(call: ToCall, host: str, port: str) -> Response:
     return call.ok("Instance resolved", key_to_wire(key))
 
 
-@route(changes, "bulk-instances", reply=Bare(list[Key]))
+@route(here, "bulk-instances", reply=Bare(list[Key]))
 async def bulk_instances(call: ToCall) -> Response:
     """Keys of all known instances."""
     return call.cached("bulk-instances", lambda: [key_to_wire(key) for key in call.topology.instances])
@@ -157,9 +158,9 @@ async def async_discover(call: ToCall, host: str, port: str) -> Response:
     return call.ok(f"Asynchronous discovery initiated for Instance: {key}")
 
 
-@route(changes, "refresh/:host/:port", reply=Enveloped(Key))
+@route(here, "refresh/:host/:port", reply=Enveloped(Key))
 async def refresh(call: ToCall, host: str, port: str) -> Response:
-    """Probe a known server now."""
+    """Probe a known server now, from the node that is asked."""
     key = call.key(host, port)
     await call.node.refresh(key)
     return call.ok(f"Instance refreshed: {key}", key_to_wire(key))

@@ -8,10 +8,11 @@ from api.described import Enveloped, mapping_of
 from api.routes.call import ToCall, changing_router, reading_router, route
 from api.wire_types import Resolved
 
-__all__ = ["changes", "reads"]
+__all__ = ["changes", "here", "reads"]
 
 reads = reading_router()
 changes = changing_router()
+here = changing_router(here=True)
 
 
 @route(reads, "hostname-resolve-cache", reply=Enveloped(mapping_of(Resolved)))
@@ -22,7 +23,7 @@ async def hostname_resolve_cache(call: ToCall) -> Response:
     return call.ok("Cache retrieved", details)
 
 
-@route(changes, "reset-hostname-resolve-cache", reply=Enveloped(None))
+@route(here, "reset-hostname-resolve-cache", reply=Enveloped(None))
 async def reset_hostname_resolve_cache(call: ToCall) -> Response:
     """Forget all of them."""
     await call.node.reset_hostname_resolves()

@@ -8,19 +8,22 @@ from typing import Literal
 from starlette.responses import Response
 
 from api.described import Bare, Enveloped, Parameter, mapping_of
+from api.forwarding import acts_somewhere, have_it_given_up
 from api.replies import bare
-from api.routes.call import ToCall, changing_router, reading_router, route
+from api.routes.call import BadRequestError, ToCall, changing_router, reading_router, route
 from api.wire_records import status_to_wire
 from api.wire_types import HealthStatus
 
-__all__ = ["STATUS", "changes", "reads", "status"]
+__all__ = ["STATUS", "changes", "here", "reads", "status"]
 
 reads = reading_router()
 changes = changing_router()
+here = changing_router(here=True)
 
 _STATUS_CODE = re.compile("[2-5][0-9]{2}")
 _BODILESS = frozenset({204, 205, 304})
 """Status codes with which no body may be sent."""
+_CHECK = Bare(Literal["OK"], other={404: Literal["Not leader"]})
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
@@ -43,12 +46,19 @@ async def lb_check(call: ToCall) -> Response:
     return bare("OK")
 
 
+@route(reads, "routed-leader-check", reply=_CHECK)
+async def routed_leader_check(call: ToCall) -> Response:
+    """Whether whoever leads is reached through this node."""
+    if call.node.status().is_leader or await acts_somewhere(call.node, call.api.url_prefix):
+        return bare("OK")
+    return bare("Not leader", 404)
+
+
 @route(
     reads,
     "leader-check",
     "leader-check/:status_code",
-    "routed-leader-check",
-    reply=Bare(Literal["OK"], other={404: Literal["Not leader"]}),
+    reply=_CHECK,
 )
 async def leader_check(call: ToCall) -> Response:
     """Whether this node leads."""
@@ -73,7 +83,7 @@ async def headers(call: ToCall) -> Response:
 
 
 @route(
-    changes,
+    here,
     "reload-configuration",
     reply=Enveloped(str),
     query={"config": Parameter("a further file, read after the others")},
@@ -91,3 +101,16 @@ async def reelect(call: ToCall) -> Response:
     """Stop leading; whoever is elected next leads."""
     await call.node.reelect()
     return call.ok("Set re-elections")
+
+
+@route(here, "grab-election", reply=Enveloped(None))
+async def grab_election(call: ToCall) -> Response:
+    """Whoever acts is asked to give it up, then this node stands: so that never two act."""
+    status = call.node.status()
+    if status.raft is not None:
+        raise BadRequestError("grab-election: not with raft; use raft-yield, or reelect")
+    if not status.is_leader:
+        await have_it_given_up(call.request, call.node, call.api.url_prefix)
+        if not await call.node.stand():
+            raise BadRequestError("This node was not elected: another was, or the store does not work")
+    return call.ok("Node grabbed as leader")

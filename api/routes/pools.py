@@ -16,9 +16,10 @@ from services.topology.keys import InstanceKey, InvalidInstanceKeyError
 from services.topology.registrations import PoolMember
 from services.topology.tree import Cluster
 
-__all__ = ["changes"]
+__all__ = ["changes", "here"]
 
 changes = changing_router()
+here = changing_router(here=True)
 
 
 @route(
@@ -36,7 +37,7 @@ async def submit(call: ToCall, pool: str) -> Response:
 
 
 @route(
-    changes,
+    here,
     "cluster-pool-instances/:cluster_name",
     "cluster-pool-instances/:cluster_name/:pool",
     reply=Enveloped(mapping_of(list[Key])),
@@ -51,7 +52,7 @@ async def of_cluster(call: ToCall, cluster_name: str) -> Response:
 
 
 @route(
-    changes,
+    here,
     "heuristic-cluster-pool-instances/:hint",
     "heuristic-cluster-pool-instances/:hint/:pool",
     reply=Enveloped(list_of(INSTANCE_TYPE)),
@@ -64,7 +65,7 @@ async def heuristic_instances(call: ToCall, hint: str) -> Response:
 
 
 @route(
-    changes,
+    here,
     "heuristic-cluster-pool-lag/:hint",
     "heuristic-cluster-pool-lag/:hint/:pool",
     reply=Enveloped(int),

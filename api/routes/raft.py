@@ -20,10 +20,11 @@ from api.routes.call import (
 from api.wire_types import RaftStatus
 from services.raft.view import FOLLOWER, LEADER, RaftView
 
-__all__ = ["changes", "reads"]
+__all__ = ["changes", "here", "reads"]
 
 reads = reading_router()
 changes = changing_router()
+here = changing_router(here=True)
 
 
 def _raft(call: Call) -> RaftView:
@@ -110,7 +111,7 @@ async def membership(call: ToCall) -> Response:
     )
 
 
-@route(changes, "raft-yield/:node", reply=Enveloped(None))
+@route(here, "raft-yield/:node", reply=Enveloped(None))
 async def yield_to(call: ToCall) -> Response:
     """Hand the leadership to a member."""
     raft = _leading(call)
@@ -119,7 +120,7 @@ async def yield_to(call: ToCall) -> Response:
     return call.ok(f"Asked to yield to {member}")
 
 
-@route(changes, "raft-yield-hint/:hint", reply=Enveloped(str))
+@route(here, "raft-yield-hint/:hint", reply=Enveloped(str))
 async def yield_to_hint(call: ToCall) -> Response:
     """To the first other member whose name has the hint in it."""
     raft, hint = _leading(call), call.param("hint")
@@ -131,7 +132,7 @@ async def yield_to_hint(call: ToCall) -> Response:
     return call.ok("Asked to yield by hint", hint)
 
 
-@route(changes, "raft-snapshot", reply=Bare(str))
+@route(here, "raft-snapshot", reply=Bare(str))
 async def snapshot(call: ToCall) -> Response:
     """Make a snapshot of the log."""
     _raft(call)

@@ -181,7 +181,7 @@ def _comment(call: Call) -> str:
 
 
 def _owner(call: Call) -> str:
-    return call.caller.user or call.node.status().hostname
+    return call.caller.user or call.caller.front_host or call.node.status().hostname
 
 
 # what a failover left behind

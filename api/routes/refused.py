@@ -15,7 +15,7 @@ from api.routes.call import ToCall, changing_router, route
 
 __all__ = ["REFUSED", "changes"]
 
-changes = changing_router()
+changes = changing_router(here=True)
 
 _PAIR = ":host/:port/:below_host/:below_port"
 _ONE = ":host/:port"
@@ -35,9 +35,6 @@ _EQUIVALENCES = "positions that are equivalent are not recorded: moves by file a
 _STORES = "key-value stores are not supported yet: have PostMasterFailoverProcesses write them"
 _AGENTS = "Agents not served: host agents are not supported"
 _ALIASES = "reload-cluster-alias is retired: aliases follow DetectClusterAliasQuery and set-cluster-alias"
-_GRABBING = (
-    "a node cannot take the leadership from another: ask the one that leads to stop (reelect), or end it"
-)
 
 REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
@@ -129,7 +126,6 @@ REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_EQUIVALENCES, (f"master-equivalent/{_ONE}/:log_file/:log_pos",)),
     (_STORES, ("submit-masters-to-kv-stores", "submit-masters-to-kv-stores/:hint")),
     (_ALIASES, ("reload-cluster-alias",)),
-    (_GRABBING, ("grab-election",)),
     (
         _AGENTS,
         (

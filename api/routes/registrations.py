@@ -31,10 +31,11 @@ from services.registering import (
 from services.registering.durations import InvalidDurationError, seconds_of
 from services.store.times import utc_now
 
-__all__ = ["changes", "reads"]
+__all__ = ["changes", "here", "reads"]
 
 reads = reading_router()
 changes = changing_router()
+here = changing_router(here=True)
 
 _PROMOTION_RULES = ("prefer", "neutral", "prefer_not", "must_not")
 
@@ -133,7 +134,7 @@ async def register_candidate(call: ToCall, host: str, port: str, rule: str) -> R
     return call.ok(f"Registered candidate {key} with promotion rule {rule}", key_to_wire(key))
 
 
-@route(changes, "bulk-promotion-rules", reply=Bare(list[CandidateDatabaseInstance]))
+@route(here, "bulk-promotion-rules", reply=Bare(list[CandidateDatabaseInstance]))
 async def bulk_promotion_rules(call: ToCall) -> Response:
     """All registered promotion rules."""
     rules = await call.node.store.registrations.candidates(utc_now())

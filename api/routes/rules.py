@@ -13,10 +13,11 @@ from services.topology.instance import Instance, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.replicating import ReplicationPolicy, why_not_replicate, why_not_replicate_by_gtid
 
-__all__ = ["changes", "reads"]
+__all__ = ["changes", "here", "reads"]
 
 reads = reading_router()
 changes = changing_router()
+here = changing_router(here=True)
 
 
 @route(reads, "can-replicate-from/:host/:port/:below_host/:below_port", reply=Enveloped(Key))
@@ -67,7 +68,7 @@ async def locate_errant(call: ToCall, host: str, port: str) -> Response:
 
 
 @route(
-    changes,
+    here,
     "restart-replica-statements/:host/:port",
     "restart-slave-statements/:host/:port",
     reply=Enveloped(list[str]),

@@ -20,6 +20,7 @@ from services.store.detections import DetectionStore
 from services.store.instances import InstanceStore
 from services.store.journal import JournalStore
 from services.store.labels import AttributeStore, PoolStore, TagStore
+from services.store.nodes import NodeStore
 from services.store.recoveries import RecoveryStore
 from services.store.registrations import RegistrationStore
 from services.store.witnesses import WitnessStore
@@ -56,6 +57,7 @@ PARTS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
     "detections": (DetectionStore, ("register",)),
     "audit": (AuditStore, ("add", "purge")),
     "witnesses": (WitnessStore, ("begin", "end")),
+    "nodes": (NodeStore, ()),
 }
 """Part of the store: its class, and those of its changes that are agreed on."""
 

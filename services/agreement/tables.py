@@ -22,18 +22,20 @@ from services.store.schema import (
     KNOWN_INSTANCES,
     LEASE,
     METADATA,
+    NODES,
     RAFT_NUMBERS,
     RAFT_STATE,
     RECOVERIES,
     RECOVERY_JOURNAL,
     RECOVERY_STEPS,
+    SHARED_SECRETS,
 )
 from services.topology.keys import InstanceKey
 
 __all__ = ["LOCAL", "NUMBERED", "dump", "from_text", "pack", "replace_all", "to_text", "unpack"]
 
-LOCAL = frozenset({KNOWN_INSTANCES.name, RAFT_STATE.name})
-"""Not agreed on: what this node observed, and how far it has come."""
+LOCAL = frozenset({KNOWN_INSTANCES.name, NODES.name, RAFT_STATE.name, SHARED_SECRETS.name})
+"""Not agreed on: what this node observed, how far it has come; and what only nodes on one store have."""
 _HISTORY = frozenset(
     one.name
     for one in (

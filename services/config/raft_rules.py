@@ -129,5 +129,10 @@ def raft_remarks(s: Settings) -> Iterator[tuple[str, str]]:
                 "name 3 or 5"
             ),
         )
+    if number > 1 and not s.RaftSecret:
+        yield (
+            "RaftSecret",
+            "is empty: a node that does not lead refuses changes, for it cannot sign what it would pass on",
+        )
     if number > 7:
         yield "RaftNodes", f"names {number} members, each of which has to be asked; 3 or 5 are enough"

@@ -7,6 +7,8 @@ it is asked, so that a process that was paused, or whose store hangs, stops lead
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,7 +21,10 @@ from services.election.row import read, replace
 from services.store.engine import Database
 from services.store.errors import StoreConflictError, StoreError
 
-__all__ = ["Holder", "Leadership", "LeaseElection"]
+__all__ = ["ASIDE_SECONDS", "Holder", "Leadership", "LeaseElection"]
+
+ASIDE_SECONDS = 30.0
+"""So long a node takes no lease after it has met a newer term that its store does not know."""
 
 _log = structlog.get_logger(__name__)
 
@@ -79,6 +84,9 @@ class LeaseElection:
         self._held: Leadership | None = None  # the term stays after the deadline, until it is lost
         self._newest_term = 0
         self._wait = 0.0
+        self._hurried = asyncio.Event()
+        self._superseded: tuple[int, str] | None = None  # a term of ours, and where a newer one acts
+        self._aside: tuple[float, str] = (-math.inf, "")  # until when, and why
 
     def leadership(self) -> Leadership | None:
         """The right to act as of now; None if there is none."""
@@ -100,11 +108,24 @@ class LeaseElection:
                 _log.warning("no election: the store fails", node=self.node_id, error=str(error))
             self.last_error = str(error)
         else:
-            self.last_error = ""
+            self.last_error = self._aside[1]
 
     async def wait(self) -> None:
         """Until the next step is due. For who calls ``step``."""
-        await asyncio.sleep(self._renew)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._hurried.wait(), self._renew)
+        self._hurried.clear()
+
+    def hurry(self) -> None:
+        """The next step is due now: somebody has just given the lease back."""
+        self._hurried.set()
+
+    def superseded(self, term: int, where: str) -> None:
+        """A newer term than ``term``, which is ours, acts at ``where``. See ``_stands_aside``."""
+        held = self._held
+        if held is not None and held.term == term:
+            _log.warning("superseded", node=self.node_id, term=term, server=where)
+            self._held, self._superseded = None, (term, where)
 
     async def stand_down(self) -> None:
         """Let whoever comes first take the lease; it may be this node again."""
@@ -143,6 +164,9 @@ class LeaseElection:
     async def _step(self) -> None:
         lease = await self._database.read(read, limit_seconds=self._limit)
         seen = self._look(lease)
+        if self._stands_aside(lease):
+            self._wait = self._renew
+            return
         action = decide(
             seen,
             self._clock(),
@@ -160,6 +184,30 @@ class LeaseElection:
         if isinstance(action, Take):
             self._lose()
         await self._change(action)
+
+    def _stands_aside(self, lease: Lease | None) -> bool:
+        """Whether another node of this setup acts by another store, as far as that can be told.
+
+        A newer term was met on a server. If the lease has been taken over, that is why, and all is well. If
+        it is still ours, whoever acts there does not see this store: two halves of a pair that have lost
+        each other. Then this node takes no lease for ASIDE_SECONDS.
+        """
+        now = self._clock()
+        if self._superseded is not None:
+            (term, where), self._superseded = self._superseded, None
+            if lease is not None and (lease.node_id, lease.term) == (self.node_id, term):
+                said = (
+                    f"a newer term than {term} acts on {where}, and this node's store does not know it: "
+                    "another node of this setup uses another store (do both servers of a pair take writes, "
+                    "and not replicate?), or another setup has the same SetupName; this node does not act"
+                )
+                _log.error("stands aside", node=self.node_id, seconds=ASIDE_SECONDS, reason=said)
+                self._aside = now + ASIDE_SECONDS, said
+                self._lose()
+        if now < self._aside[0]:
+            return True
+        self._aside = (-math.inf, "")
+        return False
 
     def _look(self, lease: Lease | None) -> Seen:
         now = self._clock()  # after the reading, see rule 2

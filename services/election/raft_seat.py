@@ -131,6 +131,15 @@ class RaftSeat:
             await asyncio.wait_for(self._something.wait(), seconds)
         self._something.clear()
 
+    def superseded(self, term: int, where: str) -> None:
+        """The members agree on terms: one that is behind is told by them, and any other is no member's."""
+        if self._leads_in(term):
+            _log.error(
+                "another setup of this SetupName acts there, with a higher term", server=where, term=term
+            )
+            with contextlib.suppress(RaftError):
+                self.node.step_down()
+
     async def stand_down(self) -> None:
         with contextlib.suppress(RaftError):
             self.node.step_down()

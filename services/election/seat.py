@@ -33,6 +33,10 @@ class Seat(Protocol):
         """Until ``step`` is due, or what ``leadership`` says is to be told again."""
         ...
 
+    def superseded(self, term: int, where: str) -> None:
+        """A newer term than this one of ours acts at ``where``: stop acting, at once."""
+        ...
+
     async def stand_down(self) -> None:
         """Stop acting; all elect, perhaps this one again."""
         ...

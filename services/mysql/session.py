@@ -70,6 +70,10 @@ class Mandate(Protocol):
         """Seconds left; zero or less when it has ended. Computed when asked."""
         ...
 
+    def superseded(self, where: InstanceKey) -> None:
+        """A newer term acts on that server: this one is over, whatever its election says."""
+        ...
+
 
 def _lock_of(mandate: Mandate) -> str:
     return f"orchestray:{mandate.setup}"
@@ -177,6 +181,7 @@ class ActingSession:
         deadline = time.monotonic() + _DENIED_LOCK_SECONDS
         while time.monotonic() < deadline:
             if row["newer"] is not None:
+                self._mandate.superseded(self.key)
                 raise NewerTermError(f"{self.key}: a newer term than {self._mandate.term} acts there")
             if row["taken"] == 1:
                 self._set_clock(row)

@@ -14,11 +14,12 @@ from services.consensus.state import Timing
 from services.raft.config import Address, RaftConfig, TlsFiles
 from services.topology.keys import InstanceKey
 
-__all__ = ["http_uri", "raft_config"]
+__all__ = ["http_uri", "raft_config", "shared_http_uri"]
 
 _TIMING = Timing(heartbeat=0.1, election_min=0.6, election_max=1.1)
 """Who acts is replaced within a second, about; a process that has to wait for half of one still leads."""
 _LOG_FILE = "orchestray-raft.db"
+_ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - the addresses that name no interface
 
 
 def raft_config(settings: Settings) -> RaftConfig:
@@ -43,6 +44,15 @@ def http_uri(settings: Settings) -> str:
     _, port = settings.listen_endpoint
     scheme = "https" if settings.UseSSL else "http"
     return f"{scheme}://{Address(raft_self(settings).hostname, port)}"
+
+
+def shared_http_uri(settings: Settings, hostname: str) -> str:
+    """The same without raft: ``HTTPAdvertise``, else the listening address; where that is any, this host's
+    name."""
+    if settings.HTTPAdvertise:
+        return settings.HTTPAdvertise
+    host, port = settings.listen_endpoint
+    return f"http://{Address(hostname if host in _ANY else host, port)}"
 
 
 def _address(key: InstanceKey) -> Address:

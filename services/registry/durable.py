@@ -22,7 +22,7 @@ from services.store.store import Store
 from services.store.times import utc_now
 from services.store.write_behind import WriteBehind
 from services.topology.instance import Instance
-from services.topology.keys import InstanceKey
+from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import AuditEntry, DeposedMaster
 from services.topology.registrations import Downtime
 from services.topology.succession import follows_another, has_rejoined
@@ -32,6 +32,8 @@ __all__ = ["Durable"]
 
 _log = structlog.get_logger(__name__)
 _GATHER_SECONDS = 1.0
+_WRITES_BEHIND = 20
+"""A server of a cluster that is read from may be behind the one that is written to by some."""
 _RENEW_SECONDS = 60.0
 """Facts that only move (positions, sets, lag) are written so often; what is configured, when it changes."""
 
@@ -67,6 +69,7 @@ class Durable:
         self._in_store: frozenset[InstanceKey] = frozenset()
         self._seeds: frozenset[InstanceKey] = frozenset()  # that are not in the store yet
         self._kept: dict[InstanceKey, tuple[Instance | None, float]] = {}
+        self._writes = 0  # of the store, when last read
 
     @property
     def last_error(self) -> str:
@@ -133,6 +136,7 @@ class Durable:
 
     async def _synchronise(self) -> bool:
         await self._share_seeds()
+        self._notice_another_store(await self._store.database.writes())
         promotions = -1
         while promotions != self._promotions:  # one that came meanwhile may not be in what was read
             promotions = self._promotions
@@ -158,6 +162,23 @@ class Durable:
         self._registered = registered
         self.expire(utc_now())
         return others_changed
+
+    def _notice_another_store(self, writes: int | None) -> None:
+        """One that has fewer writes than before is another: the second of a pair, or an older copy.
+
+        Nobody has forgotten what it has not got: all that is known here is kept, and written there by
+        whoever acts.
+        """
+        if writes is None or self._in_raft:  # where what is known is agreed on
+            return
+        if writes < self._writes - _WRITES_BEHIND:
+            said = (
+                f"the store has {writes} writes, after {self._writes}: what it does not have is written again"
+            )
+            _log.warning("another store", reason=said)
+            self._event("store", said, NO_KEY, "")
+            self._in_store, self._clusters, self._kept = frozenset(), {}, {}
+        self._writes = writes
 
     async def _settle_lost(self, downtimes: tuple[Downtime, ...]) -> tuple[Downtime, ...]:
         """Lift or renew what recoveries began; those that last."""

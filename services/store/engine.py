@@ -51,6 +51,16 @@ class Database(ABC):
     async def write(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
         """Run ``work`` in one transaction, all or nothing. Raises StoreError, or what ``work`` raises."""
 
+    async def write_own(
+        self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS
+    ) -> T:
+        """As ``write``, for rows that no other process writes: need not stand in line with other writes."""
+        return await self.write(work, limit_seconds=limit_seconds)
+
+    async def writes(self) -> int | None:
+        """How many there have been, where that is counted: it only grows in one store. Raises StoreError."""
+        return None
+
     @abstractmethod
     async def close(self) -> None:
         """Let end what runs, close all connections. Bounded; a connection that hangs is left behind."""
@@ -79,9 +89,12 @@ class LaneDatabase(Database, Generic[L]):
         return await self._noted(self._reader, work, limit_seconds)
 
     async def write(self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS) -> T:
+        self._refuse_if_read_only()
+        return await self._noted(self._writer, work, limit_seconds)
+
+    def _refuse_if_read_only(self) -> None:
         if self.read_only:
             raise StorePathError(f"the store {self.path} was opened for reading only")
-        return await self._noted(self._writer, work, limit_seconds)
 
     async def _noted(self, lane: L, work: Callable[[Connection], T], limit_seconds: float) -> T:
         note = self.note

@@ -5,7 +5,8 @@ The rules it keeps, beside those of ``engine``:
 - Every write begins by counting up one row, the guard. On one server that is a lock: writes follow one
   another, each seeing all that came before. Where several servers take writes (Galera, Group
   Replication) any two writes that did not see each other collide in that row, and one of them is refused:
-  whoever has written has seen all earlier writes, wherever they were made.
+  whoever has written has seen all earlier writes, wherever they were made. Not so ``write_own``, which has a
+  session of its own.
 - A refused attempt (a deadlock, a failed certification, a lock awaited in vain) did not happen: it is run
   again, a bounded number of times and within the limit of the call (``mysql_retries``). So is what a session
   that had ended by itself could not do, or one that leads to a server that takes no part in its cluster.
@@ -31,7 +32,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from services.store.backend import MySQLBackend
-from services.store.engine import LaneDatabase, Limit, TooLateError
+from services.store.engine import CALL_LIMIT_SECONDS, LaneDatabase, Limit, TooLateError
 from services.store.errors import (
     StoreAccessError,
     StoreError,
@@ -52,6 +53,7 @@ GUARD_TABLE = "orchestray_writes"
 _GRACE_SECONDS = 0.25
 _READERS = 4
 _BEGIN_READ = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+_BEGIN_OWN = "START TRANSACTION"
 _BEGIN_WRITE = (
     f"INSERT INTO {GUARD_TABLE} (id, writes) VALUES (1, 1) "  # noqa: S608
     "ON DUPLICATE KEY UPDATE writes = writes + 1"
@@ -67,10 +69,22 @@ class MySQLDatabase(LaneDatabase["_Lane"]):
             reader=_Lane(backend, _BEGIN_READ, readers, READER_IDLE_SECONDS),
             writer=_Lane(backend, _BEGIN_WRITE, 1, WRITER_IDLE_SECONDS),
         )
+        self._own_writer = _Lane(backend, _BEGIN_OWN, 1, WRITER_IDLE_SECONDS)
+
+    async def write_own(
+        self, work: Callable[[Connection], T], *, limit_seconds: float = CALL_LIMIT_SECONDS
+    ) -> T:
+        """Without the guard: a process that is paused in the middle of it holds nobody up."""
+        self._refuse_if_read_only()
+        return await self._within(self._own_writer, work, limit_seconds)
+
+    async def writes(self) -> int | None:
+        count = f"SELECT writes FROM {GUARD_TABLE} WHERE id = 1"  # noqa: S608
+        return await self.read(lambda connection: connection.exec_driver_sql(count).scalar() or 0)
 
     async def close(self) -> None:
         await self._await_under_way()
-        for lane in (self._reader, self._writer):
+        for lane in (self._reader, self._writer, self._own_writer):
             lane.close()
 
     async def _within(self, lane: _Lane, work: Callable[[Connection], T], limit_seconds: float) -> T:

@@ -49,6 +49,7 @@ __all__ = [
     "LONGEST_WORD",
     "MAINTENANCES",
     "METADATA",
+    "NODES",
     "POOL_MEMBERS",
     "PROMOTION_RULES",
     "RAFT_NUMBERS",
@@ -58,10 +59,11 @@ __all__ = [
     "RECOVERY_STEPS",
     "SCHEMA_VERSION",
     "SETTINGS",
+    "SHARED_SECRETS",
     "VERSION_TABLE",
 ]
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The newest migration; compared as a number with what a file says of itself."""
 VERSION_TABLE = "orchestray_schema"
 
@@ -350,6 +352,27 @@ LEASE = Table(
     Column("term", BigInteger, nullable=False),
     Column("counter", BigInteger, nullable=False),
     Column("length_ms", Integer, nullable=False),
+    **_OPTIONS,
+)
+
+NODES = Table(
+    "nodes",
+    METADATA,
+    Column("node_id", _Host, primary_key=True),
+    Column("host", _Host, nullable=False),
+    Column("token", _Uid, nullable=False),  # of its start
+    Column("uri", _Host, nullable=False),  # of its HTTP interface
+    Column("version", _Word, nullable=False),
+    Column("backend", _Host, nullable=False),  # as that node names it
+    Column("counter", BigInteger, nullable=False),  # moves while it lives
+    **_OPTIONS,
+)
+
+SHARED_SECRETS = Table(
+    "shared_secrets",
+    METADATA,
+    Column("name", _Word, primary_key=True),
+    Column("secret", _Uid, nullable=False),
     **_OPTIONS,
 )
 

@@ -20,6 +20,7 @@ from services.store.labels import AttributeStore, PoolStore, TagStore
 from services.store.migrate import OPEN_LIMIT_SECONDS, prepare, verify
 from services.store.mysql import MySQLDatabase
 from services.store.mysql_migrate import prepare_mysql, verify_mysql
+from services.store.nodes import NodeStore
 from services.store.recoveries import RecoveryStore
 from services.store.registrations import RegistrationStore
 from services.store.sqlite import SQLiteDatabase
@@ -46,6 +47,7 @@ class Store:
         self.detections = DetectionStore(database)
         self.audit = AuditStore(database)
         self.witnesses = WitnessStore(database)
+        self.nodes = NodeStore(database)
 
     @classmethod
     async def open(cls, backend: Backend | str | PathLike[str], *, read_only: bool = False) -> Store:

@@ -47,6 +47,9 @@ class Countdown(FakeMandate):
         super().__init__(term, seconds)
         self.ends_at = time.monotonic() + seconds
 
+    def superseded(self, where: InstanceKey) -> None:
+        return
+
     def remaining_seconds(self) -> float:
         return self.ends_at - time.monotonic()
 

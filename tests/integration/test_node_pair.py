@@ -87,33 +87,50 @@ def test_what_is_registered_on_one_is_seen_on_the_other(pair: Pair) -> None:
     wait_until(lambda: pair.other.api("check-global-recoveries") == "enabled", TOLD_SECONDS)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "discover/{master}",
-        "forget/{replica}",
-        "forget-cluster/{cluster}",
-        "recover/{master}",
-        "register-candidate/{replica}/must_not",
-        "disable-global-recoveries",
-        "ack-all-recoveries?comment=x",
-    ],
-)
-def test_the_one_that_does_not_act_refuses_changes(pair: Pair, path: str) -> None:
+def test_each_knows_that_the_other_lives(pair: Pair) -> None:
+    """And who acts, with all that it says of itself."""
+    both = (pair.acting, pair.other)
+
+    def tokens(node: Node) -> set[str]:
+        return {one["Token"] for one in node.api("health")["AvailableNodes"]}
+
+    wanted = {node.api("health")["Token"] for node in both}
+    assert len(wanted) == 2
+    for node in both:
+        wait_until(lambda node=node: tokens(node) == wanted, 10, lambda node=node: node.get("health"))
+    acting, seen = (node.api("health")["ActiveNode"] for node in both)
+    for name in ("Hostname", "Token", "AppVersion", "DBBackend"):
+        assert seen[name] == acting[name] != ""
+
+
+@pytest.mark.parametrize("order", ["acting", "other"])
+def test_a_change_is_made_whichever_is_asked(pair: Pair, order: str) -> None:
+    """As if local: the same answer, and seen at once by who made it, where it was made."""
     master, replica = pair.topology.master, pair.topology.replicas[0]
-    before = pair.other.instances().keys()
-    status, reply = pair.other.get(
-        path.format(
-            master=f"127.0.0.1/{master.port}", replica=f"127.0.0.1/{replica.port}", cluster=master.key
-        )
-    )
-    assert (status, reply["Code"]) == (500, "ERROR")
-    assert "this node does not lead" in reply["Message"]
-    assert str(pair.acting.port) in reply["Message"], "it says who does"
+    asked: Node = getattr(pair, order)
+    for rule in ("must_not", "neutral"):
+        status, reply = asked.get(f"register-candidate/127.0.0.1/{replica.port}/{rule}")
+        assert (status, reply["Code"]) == (200, "OK")
+        assert key_of(reply["Details"]) == str(replica.key)
+        assert asked.instances()[str(replica.key)]["PromotionRule"] == rule
+    for word in ("disable", "enable"):
+        assert asked.api(f"{word}-global-recoveries") == f"{word}d"
+        for node in (pair.acting, pair.other):
+            wait_until(
+                lambda node=node, word=word: node.api("check-global-recoveries") == f"{word}d", TOLD_SECONDS
+            )
+    assert asked.api("ack-all-recoveries?comment=x%20y") == "x y"
+    assert key_of(asked.api(f"discover/127.0.0.1/{master.port}")["Key"]) == str(master.key)
+    status, reply = asked.get(f"recover/127.0.0.1/{master.port}")
+    assert status == 500
+    assert f"nothing is wrong with {master.key}" in reply["Message"]
+    assert key_of(reply["Details"]) == str(master.key)
+    assert asked.get(f"register-candidate/127.0.0.1/{replica.port}/must")[0] == 500
+
+
+def test_the_leader_is_found_through_either(pair: Pair) -> None:
     for node in (pair.acting, pair.other):
-        assert node.instances().keys() == before
-        assert node.instances()[str(replica.key)]["PromotionRule"] == "neutral"
-        assert node.api("check-global-recoveries") == "enabled"
+        assert node.get("routed-leader-check") == (200, "OK")
 
 
 def test_the_client_finds_the_one_that_acts(pair: Pair) -> None:
@@ -129,7 +146,7 @@ def test_what_one_forgets_the_other_forgets(pair: Pair) -> None:
         node.configure(DiscoveryIgnoreReplicaHostnameFilters=[f":{replica.port}"])
     pair.acting.api("reload-configuration")
     pair.other.api("reload-configuration")
-    pair.acting.api(f"forget/127.0.0.1/{replica.port}")
+    pair.other.api(f"forget/127.0.0.1/{replica.port}")  # which passes it on
     for node in (pair.acting, pair.other):
         wait_until(lambda node=node: str(replica.key) not in node.instances(), TOLD_SECONDS)
         wait_until(lambda node=node: len(node.actors("probe")) == 2, TOLD_SECONDS)
@@ -140,11 +157,19 @@ def test_what_one_forgets_the_other_forgets(pair: Pair) -> None:
         node.wait_instances(pair.topology.servers)
 
 
+def test_the_election_can_be_grabbed(pair: Pair) -> None:
+    """By the one that does not act: the other gives it up first."""
+    acting, other = pair.acting, pair.other
+    for node, loser in ((other, acting), (acting, other)):
+        assert node.get("grab-election")[0] == 200
+        wait_until(lambda node=node, loser=loser: node.leads and not loser.leads, 10)
+
+
 def test_the_other_takes_over(pair: Pair) -> None:
     """The acting node is killed as a whole, and a master after it: it is recovered once, by the other."""
     acting, other, topology = pair.acting, pair.other, pair.topology
     term = int(re.findall(r"leads with term (\d+)", acting.said)[-1])
-    assert "leads with term" not in other.said
+    assert f"leads with term {term + 1}\n" not in other.said
     preferred = topology.replicas[1]
     acting.marked.kill_all()
     promise = Promise(TAKEN_OVER_SECONDS)

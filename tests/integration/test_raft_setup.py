@@ -10,7 +10,7 @@ import sqlite3
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import pytest
@@ -18,8 +18,9 @@ import pytest
 from services.sandbox.binaries import Mysqld
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import TopologySpec
+from tests.documented_haproxy import HAProxy
 from tests.integration.registered_live import known_to_all
-from tests.node import Node, key_of
+from tests.node import Node, ask, key_of
 from tests.promises import Promise, contention
 from tests.raft_nodes import SECRET, RaftNodes
 from tests.servers import Stage, short_directory, wait_until
@@ -29,6 +30,8 @@ pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
 TOLD_SECONDS = 10
 RECOVERED_SECONDS = 3.0
 NEXT_ACTS_SECONDS = 1.5
+FOLLOWED_SECONDS = 1.0
+"""HAProxy looks each half a second who leads."""
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +91,24 @@ def test_one_acts_and_all_know_it(setup: RaftNodes) -> None:
         assert len(node.actors("probe")) == 3, "every node watches for itself"
     for node in followers:
         assert node.get("leader-check") == (404, "Not leader")
+        assert node.get("routed-leader-check") == (200, "OK")
     assert SECRET not in setup.story()
 
 
 def test_what_is_decided_on_one_is_decided_on_all(setup: RaftNodes) -> None:
+    """Whichever is asked: a follower passes it on, and answers as the leader does."""
     leader, preferred = setup.leader(), setup.topology.replicas[1]
-    leader.api(f"register-candidate/127.0.0.1/{preferred.port}/prefer")
-    known_to_all(leader, setup.nodes, preferred)
-    leader.api("disable-global-recoveries")
+    first, second = setup.others(leader)
+    path = f"register-candidate/127.0.0.1/{preferred.port}/prefer"
+    assert first.get(path) == leader.get(path)
+    known_to_all(first, setup.nodes, preferred)
+    assert second.get("disable-global-recoveries") == (
+        200,
+        {"Code": "OK", "Message": "Disabled global recoveries", "Details": "disabled"},
+    )
+    refused = f"recover/127.0.0.1/{preferred.port}"
+    assert first.get(refused) == leader.get(refused)
+    assert first.get(refused)[0] == 500
     for node in setup.nodes:
         wait_until(
             lambda node=node: node.instances()[str(preferred.key)]["PromotionRule"] == "prefer", TOLD_SECONDS
@@ -257,6 +270,47 @@ def test_a_corrupt_log_is_told_and_takes_no_part(setup: RaftNodes) -> None:
     assert node.stop() == 0
     node.start()
     _same_everywhere(setup)
+
+
+@pytest.mark.long
+def test_a_proxy_follows_the_node_that_acts(setup: RaftNodes) -> None:
+    """HAProxy as the documentation configures it: changes go through it before and after a leader's death."""
+    leader = setup.leader(60)
+    left = setup.others(leader)
+    for node in left:
+        wait_until(lambda node=node: node.answers("raft-health") == "healthy", 30, setup.story)
+    servers = {
+        f"orc-{number}.example.com:3000": f"127.0.0.1:{node.port}"
+        for number, node in enumerate(setup.nodes, 1)
+    }
+    proxy = HAProxy(setup.nodes[0].folder, "orchestray", "bind :80", servers)
+    try:
+        url = f"http://127.0.0.1:{proxy.port}/api"
+
+        def token() -> str | None:
+            with suppress(OSError):
+                status, reply = ask(f"{url}/health", 2)
+                return str(reply["Details"]["Token"]) if status == 200 else None
+            return None
+
+        def through(path: str) -> int:
+            with suppress(OSError):
+                return ask(f"{url}/{path}", 5)[0]
+            return 0
+
+        first = leader.api("health")["Token"]
+        wait_until(lambda: token() == first, 10, lambda: proxy.said)
+        assert through("disable-global-recoveries") == 200
+        setup.kill(leader)
+        promise = Promise(NEXT_ACTS_SECONDS + FOLLOWED_SECONDS)
+        promise.kept(lambda: through("enable-global-recoveries") == 200, lambda: proxy.said + setup.story())
+        print(f"a change through the proxy {promise.elapsed:.2f} s after the leader's death")
+        acting = setup.leader()
+        assert token() == acting.api("health")["Token"] != first
+    finally:
+        proxy.stop()
+    leader.start()
+    wait_until(lambda: leader.answers("raft-state") == "Follower", 30, setup.story)
 
 
 @pytest.mark.long

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
 from services.analysis.changelog import AnalysisChangelog
-from services.config import Settings, from_mapping
+from services.config import Secret, Settings, from_mapping
 from services.measuring.samples import Measured
-from services.node_view import EventLog, NodeIdentity, NodeStatus, RefusedError
+from services.node_view import Acting, EventLog, NodeIdentity, NodeStatus, RefusedError
 from services.raft.view import RaftView
 from services.registering import Book, Request
 from services.store.recoveries import RecoveryFilter
@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 NOW = 1000.0
 TOKEN = "ab" * 32
+SECRET = Secret("what the nodes of a test have in common")
 
 M = InstanceKey("orders-1.example.com", 3306)
 R1 = InstanceKey("orders-2.example.com", 3306)
@@ -122,6 +123,9 @@ class MemoryNode:
     changelog: AnalysisChangelog = field(default_factory=AnalysisChangelog)
     measured: Measured = field(default_factory=Measured)
     errant_in: tuple[str, ...] = ()
+    acts: Acting = field(default_factory=lambda: Acting(me="node-1", term=1))
+    secret: Secret = SECRET
+    wins: bool = True
 
     def show(self, instances: Iterable[Instance]) -> None:
         self.topology = snapshot(instances)
@@ -147,6 +151,15 @@ class MemoryNode:
         if self.fails_with is not None:
             raise self.fails_with
         self.done.append(what)
+
+    def acting(self) -> Acting:
+        return replace(self.acts, node=self.acts.me if self.is_leader else self.acts.node)
+
+    async def forwarding_secret(self) -> Secret:
+        return self.secret
+
+    async def catch_up(self) -> None:
+        self.done.append(("catch-up",))
 
     async def discover(self, key: InstanceKey, *, background: bool = False) -> Instance | None:
         self._note("discover", key, background)
@@ -198,6 +211,11 @@ class MemoryNode:
     async def reelect(self) -> None:
         self._note("reelect")
 
+    async def stand(self) -> bool:
+        self._note("stand")
+        self.is_leader = self.wins
+        return self.wins
+
     async def raft_yield(self, member: str) -> None:
         self._note("raft-yield", member)
 
@@ -215,6 +233,7 @@ __all__ = [
     "NO_KEY",
     "R1",
     "R2",
+    "SECRET",
     "TOKEN",
     "M",
     "MemoryNode",

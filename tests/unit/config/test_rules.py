@@ -324,5 +324,12 @@ def test_settings_about_promotion_that_do_what_they_say_are_not_remarked() -> No
 
 def test_an_even_number_of_raft_members_is_warned_of() -> None:
     nodes = ["127.0.0.1", "127.0.0.1:2"]
-    (warning,) = loaded(**_RAFT, RaftNodes=nodes).warnings
+    (warning,) = loaded(**_RAFT, RaftNodes=nodes, RaftSecret="s" * 16).warnings
     assert "RaftNodes: names 2 members, which survive the loss of no more than 1 would" in warning
+
+
+def test_members_that_cannot_pass_changes_on_are_warned_of() -> None:
+    nodes = ["127.0.0.1", "127.0.0.1:2", "127.0.0.1:3"]
+    (warning,) = loaded(**_RAFT, RaftNodes=nodes).warnings
+    assert "RaftSecret: is empty: a node that does not lead refuses changes" in warning
+    assert not loaded(**_RAFT, RaftNodes=nodes[:1]).warnings

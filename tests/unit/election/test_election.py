@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import delete
 
 from services.election.clock import boottime
-from services.election.election import Holder, Leadership, LeaseElection
+from services.election.election import ASIDE_SECONDS, Holder, Leadership, LeaseElection
 from services.store.backend import Backend, SQLiteBackend
 from services.store.errors import StaleTermError
 from services.store.mysql import GUARD_TABLE
@@ -189,3 +189,66 @@ def test_settings_that_cannot_work_are_refused(store: Store, node: str, length: 
 
 def test_the_clock_goes_on_while_the_host_sleeps() -> None:
     assert abs(boottime() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 1
+
+
+# a newer term that was met on a server
+
+
+async def test_a_newer_term_elsewhere_ends_this_one_at_once(store: Store, clock: Clock) -> None:
+    """Of a store that still says that it is ours: somebody acts by another one. Nobody is to act by this."""
+    a, b = seat(store, clock), seat(store, clock, "b")
+    await a.step()
+    a.superseded(1, "db:3306")
+    assert a.leadership() is None
+    for _ in range(3):
+        await a.step()
+        await b.step()
+        assert a.leadership() is None
+        assert "a newer term than 1 acts on db:3306, and this node's store does not know it" in a.last_error
+        clock.now += 1.0
+    clock.now = 100.0 + ASIDE_SECONDS + 0.1
+    await b.step()  # it has seen the lease stand still, and knows nothing of all that
+    assert b.leadership() == Leadership(term=2, deadline=clock.now + 3.0)
+    await a.step()
+    assert (a.leadership(), a.last_error) == (None, "")
+    await b.release()
+    await a.step()
+    assert a.leadership() is not None, "it stands for election again"
+
+
+async def test_one_that_was_taken_over_need_not_stand_aside(store: Store, clock: Clock) -> None:
+    """Paused and continued, it finds its successor on a server before it looks at the lease."""
+    a, b = seat(store, clock), seat(store, clock, "b")
+    await a.step()
+    await b.step()
+    clock.now += 3.4
+    await b.step()
+    a.superseded(1, "db:3306")
+    await a.step()
+    assert (a.leadership(), a.last_error) == (None, "")
+    await b.release()
+    await a.step()
+    assert a.leadership() is not None
+
+
+async def test_what_is_said_of_an_earlier_term_is_of_no_weight(store: Store, clock: Clock) -> None:
+    a = seat(store, clock)
+    await a.step()
+    await a.release()
+    await a.step()
+    a.superseded(1, "db:3306")
+    assert a.leadership() == Leadership(term=2, deadline=103.0)
+    await a.step()
+    assert a.leadership() is not None
+
+
+async def test_a_renewal_under_way_brings_nothing_back(store: Store, clock: Clock) -> None:
+    a = seat(store, clock)
+    await a.step()
+    renewing = asyncio.create_task(a.step())
+    await asyncio.sleep(0)
+    a.superseded(1, "db:3306")
+    await renewing
+    await a.step()
+    assert a.leadership() is None
+    assert "db:3306" in a.last_error

@@ -15,6 +15,7 @@ from services.registry.facts import facts_to_json
 from services.registry.registry import Registry, RegistryPolicy
 from services.store.clusters import ClusterRecord
 from services.store.instances import KnownInstance
+from services.store.mysql import GUARD_TABLE
 from services.store.store import Store
 from services.store.times import shifted, utc_now
 from services.topology.coordinates import BinlogCoordinates
@@ -22,6 +23,8 @@ from services.topology.instance import CheckOutcome, Instance, Observation, Thre
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import DeposedMaster
 from services.topology.registrations import CandidateRule, Downtime
+from tests.backends import empty_backend
+from tests.servers import StandaloneServer, wait_until_async
 
 OLD, NEW, OTHER = (InstanceKey(f"db{n}", 3306) for n in (1, 2, 3))
 UTC = "2026-11-22T20:46:24Z"
@@ -127,6 +130,53 @@ async def test_a_server_under_its_own_name_takes_its_cluster_and_what_was_regist
     assert OLD not in {known.key for known in await store.instances.load_all()}
     audit = [entry.message for entry in await store.audit.page()]
     assert f"{OLD} is {NEW}: it calls itself so" in audit
+
+
+async def test_a_store_that_went_back_makes_nobody_forget(mysql_server: StandaloneServer) -> None:
+    """The second server of a pair, which has not got all: what it lacks was not forgotten by anybody."""
+    backend = empty_backend(mysql_server)
+    store = await Store.open(backend)
+    try:
+        said: list[str] = []
+        registry = Registry(RegistryPolicy())
+        durable = Durable(store, registry, lambda kind, text, *_: said.append(f"{kind}: {text}"))
+        see(registry, master(), replica(NEW))
+        durable.acts = True
+        await durable.identify(registry.topology(1.0))
+        (identity,) = await store.clusters.load()
+        await keep(store, master(), replica(NEW))
+        for _ in range(30):
+            await keep(store, replica(OTHER))
+        durable.acts = False
+        await durable.synchronise()
+        assert set(registry.instances) == {OLD, NEW, OTHER}
+        mysql_server.execute(
+            *(f"DELETE FROM {backend.database}.{table}" for table in ("known_instances", "clusters")),
+            f"UPDATE {backend.database}.{GUARD_TABLE} SET writes = 5",
+        )
+        await durable.synchronise()
+        assert set(registry.instances) == {OLD, NEW, OTHER}
+        assert [one for one in said if one.startswith("store: ")] != []
+
+        durable.acts = True  # this one comes to act: all of it is written there
+        await durable.identify(registry.topology(1.0))
+        assert [record.master_key for record in await store.clusters.load()] == [identity.master_key]
+        durable._behind.start()
+        durable.note(registry.instances.values())
+        await wait_until_async(lambda: _known(store, {OLD, NEW, OTHER}), 10)
+        await durable._behind.close()
+
+        durable.acts = False  # and what is forgotten from now on is forgotten
+        await durable.synchronise()
+        await store.instances.forget([OTHER])
+        await durable.synchronise()
+        assert set(registry.instances) == {OLD, NEW}
+    finally:
+        await store.close()
+
+
+async def _known(store: Store, keys: set[InstanceKey]) -> bool:
+    return {one.key for one in await store.instances.load_all()} == keys
 
 
 async def test_one_that_acts_keeps_what_it_knows(store: Store) -> None:
