@@ -63,7 +63,7 @@ __all__ = [
     "VERSION_TABLE",
 ]
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0005"
 """The newest migration; compared as a number with what a file says of itself."""
 VERSION_TABLE = "orchestray_schema"
 
