@@ -27,6 +27,7 @@ __all__ = ["ProbeSet"]
 
 _CALL_SECONDS = 2.0
 _MOVED_AT_ONCE = 4  # while a probe moves, its instance is not polled for about a second
+_STEADY_SECONDS = 5.0  # a Ray node that lives for less may be one that is restarted over and over
 _STILL_COUNTED_SECONDS = 60.0
 """A Ray node that is gone has room for so long: probes are not packed anew because it was started again."""
 _HANDOVER_SECONDS = 30.0
@@ -55,6 +56,7 @@ class ProbeSet:
         self._started: dict[str, Started] = {}
         self._leaving: dict[str, tuple[float, frozenset[InstanceKey]]] = {}
         self._nodes: tuple[RayNode, ...] = ()
+        self._since: dict[str, float] = {}  # id of a Ray node: since when it lives, as far as we know
         self._seen_at: dict[str, float] = {}  # address of a Ray node
         self._places: dict[str, str] = {}  # name of a probe: id of the Ray node on which it runs
         self._arranging = asyncio.Lock()
@@ -74,8 +76,11 @@ class ProbeSet:
     def found(self, nodes: tuple[RayNode, ...]) -> bool:
         """These Ray nodes live. True if there is room for more probes than before, or for fewer."""
         before, now = self._rooms, time.monotonic()
-        self._nodes = nodes
-        self._seen_at.update({node.address: now for node in nodes})
+        known = self._since
+        newly = now if known else now - _STEADY_SECONDS  # those that are there before us are steady
+        self._since = {node.id: known.get(node.id, newly) for node in nodes}
+        self._nodes = tuple(node for node in nodes if now - self._since[node.id] >= _STEADY_SECONDS)
+        self._seen_at.update({node.address: now for node in self._nodes})
         for address, seen_at in list(self._seen_at.items()):
             if now - seen_at > _STILL_COUNTED_SECONDS:
                 del self._seen_at[address]

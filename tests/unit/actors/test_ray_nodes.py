@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors import probe_set
+from actors.probe_set import ProbeSet
 from actors.ray_nodes import RayNode, choose, surplus
 
 HEAD = RayNode("10.0.0.1", "h", is_head=True)
@@ -59,3 +62,22 @@ def test_moving_what_is_surplus_ends_evenly_spread(places: list[str], nodes: int
     load = Counter({node.id: 0 for node in alive})
     load.update(placed.values())
     assert max(load.values()) - min(load.values()) <= 1
+
+
+def test_a_node_counts_when_it_has_lived_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is restarted over and over gets no probes; one that is gone has room for a minute more."""
+    now = 1000.0
+    monkeypatch.setattr(probe_set.time, "monotonic", lambda: now)
+    probes = ProbeSet(lambda keys: None)  # type: ignore[arg-type, return-value]
+    assert not probes.found((HEAD,))
+    for life in range(10):
+        now += 2.0
+        assert not probes.found((HEAD, RayNode("10.0.0.2", f"life {life}")))
+    now += 4.0
+    assert not probes.found((HEAD, RayNode("10.0.0.2", "life 9")))
+    now += 2.0
+    assert probes.found((HEAD, RayNode("10.0.0.2", "life 9")))
+    now += 30.0
+    assert not probes.found((HEAD,))
+    now += 31.0
+    assert probes.found((HEAD,))
