@@ -28,6 +28,7 @@ class Seats:
         self.backend = backend
         self.log = folder / "acts"
         self._length, self._renew = length, renew
+        self.describe: Callable[[], str] = lambda: ""  # what else is to be told of a failure
         self.started: list[subprocess.Popen[str]] = []
 
     def start(
@@ -48,7 +49,9 @@ class Seats:
     def await_act(self, condition: Callable[[Act], bool], patience_seconds: float = PATIENCE) -> Act:
         """The first act for which it holds."""
         return wait_until(
-            lambda: next(filter(condition, self.acts()), None), patience_seconds, lambda: self.acts()[-3:]
+            lambda: next(filter(condition, self.acts()), None),
+            patience_seconds,
+            lambda: f"{self.acts()[-3:]} {self.describe()}",
         )
 
     def lasts_until(self, term: int) -> float:

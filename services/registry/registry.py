@@ -9,7 +9,7 @@ from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
 from services.topology.instance import Instance, Observation, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.merging import as_promoted, merge
-from services.topology.names import NamePolicy, NameTable
+from services.topology.names import NamePolicy, NameTable, with_known_names
 from services.topology.places import PlacePatterns, placed
 from services.topology.tree import Cluster, ClusterIdentity, Topology, TreePolicy, derive
 
@@ -32,6 +32,7 @@ _WITNESS_SECONDS = 30.0
 """So long a failed witness speaks against its master, unless that answers meanwhile."""
 _DISPUTE_SECONDS = 180.0
 """So long a dispute stands that the Leader does not renew, unless the master answers meanwhile."""
+_WATCHED_SECONDS = 600.0
 _IGNORED_SECONDS = 60.0
 """Who replicates as a user that is ignored is looked at again after so long, if it is met then."""
 _FORGOTTEN_POLLS = 3  # a forgotten server is not found again for so many poll intervals (discovery.md 8)
@@ -207,16 +208,18 @@ class Registry:
         self._topology = None
 
     def long_unseen(self, now: float, utc_limit: str, seconds: float) -> tuple[InstanceKey, ...]:
-        """Servers last seen before ``utc_limit``, or never, and known here for ``seconds``."""
-        return tuple(
-            key
-            for key, instance in self._instances.items()
-            if (
-                instance.last_seen_timestamp < utc_limit
-                if instance.last_seen_timestamp
-                else now - self._known_since.get(key, now) > seconds
-            )
-        )
+        """Servers last seen before ``utc_limit``, or never in ``seconds``; all watched for a while here.
+
+        A node that was itself away for so long has seen nobody: it looks first.
+        """
+
+        def is_unseen(key: InstanceKey, instance: Instance) -> bool:
+            watched = now - self._known_since.get(key, now) if instance.checked_at else 0.0
+            if not instance.last_seen_timestamp:
+                return watched > seconds
+            return instance.last_seen_timestamp < utc_limit and watched > min(seconds, _WATCHED_SECONDS)
+
+        return tuple(key for key, instance in self._instances.items() if is_unseen(key, instance))
 
     def set_identities(self, identities: Iterable[ClusterIdentity]) -> None:
         self._identities = {identity.id: identity for identity in identities}
@@ -342,29 +345,9 @@ class Registry:
     def _is_deposed(self, key: InstanceKey) -> bool:
         return any(key in identity.deposed for identity in self._identities.values())
 
-    def _with_known_names(self, instance: Instance) -> Instance:
-        resolve, names = self._names.resolve, self._names
-        changes: dict[str, object] = {}
-        for name in ("master_key", "replication_group_primary_key"):
-            key = getattr(instance, name)
-            if resolve(key) != key:
-                changes[name] = resolve(key)
-        for name in ("replicas", "replication_group_members"):
-            keys = getattr(instance, name)
-            resolved = tuple(sorted({resolve(key) for key in keys}))
-            if set(resolved) != set(keys):
-                changes[name] = resolved
-        if any(resolve(channel.master_key) != channel.master_key for channel in instance.channels):
-            changes["channels"] = tuple(
-                replace(channel, master_key=resolve(channel.master_key)) for channel in instance.channels
-            )
-        if not names.is_empty and instance.also_known_as != names.names_of(instance.key):
-            changes["also_known_as"] = names.names_of(instance.key)
-        return replace(instance, **changes) if changes else instance  # type: ignore[arg-type]
-
     def _set(self, instance: Instance) -> None:
         if not self._names.is_empty:
-            instance = self._with_known_names(instance)
+            instance = with_known_names(instance, self._names)
         self._instances[instance.key] = placed(instance, self._policy.places)
         self._topology = None
 

@@ -117,13 +117,14 @@ class WriteBehind:
         """Write one batch; False if it failed and waits again."""
         for key in list(self._waiting)[: self._batch]:
             self._in_flight[key] = self._waiting.pop(key)
-        began = time.monotonic()
+        began, since = time.monotonic(), self._waits_since  # what comes meanwhile begins to wait anew
         try:
             await self._save(tuple(self._in_flight.values()))
         except Exception as error:
             self._note(f"{type(error).__name__}: {error}")
             # newer ones that came meanwhile stay; those discarded meanwhile are in neither
             self._waiting = {**self._in_flight, **self._waiting}
+            self._waits_since = since
             while len(self._waiting) > self._limit:
                 del self._waiting[next(iter(self._waiting))]
                 self.dropped += 1
@@ -131,7 +132,7 @@ class WriteBehind:
         else:
             self._note("")
             if self.note is not None and self._in_flight:
-                self.note(len(self._in_flight), began - self._waits_since, time.monotonic() - began)
+                self.note(len(self._in_flight), began - since, time.monotonic() - began)
             return True
         finally:
             self._in_flight = {}

@@ -14,11 +14,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
 
-__all__ = ["NamePolicy", "NameTable", "ResolvedName", "own_name"]
+__all__ = ["NamePolicy", "NameTable", "ResolvedName", "own_name", "with_known_names"]
 
 _LOOKED_UP = ("cname", "ip")
 _BY_HOSTNAME = ("default", "hostname", "@@hostname")
@@ -161,6 +162,21 @@ class NameTable:
         self._hosts.clear()
         self._endpoints.clear()
         self._until.clear()
+
+
+def with_known_names(instance: Instance, table: NameTable) -> Instance:
+    """The instance with every server that it speaks of under the name that is known for it."""
+    resolve = table.resolve
+    changes: dict[str, object] = {"also_known_as": table.names_of(instance.key)}
+    for name in ("master_key", "replication_group_primary_key"):
+        changes[name] = resolve(getattr(instance, name))
+    for name in ("replicas", "replication_group_members"):
+        changes[name] = tuple(sorted({resolve(key) for key in getattr(instance, name)}))
+    changes["channels"] = tuple(
+        replace(channel, master_key=resolve(channel.master_key)) for channel in instance.channels
+    )
+    changed = {name: value for name, value in changes.items() if getattr(instance, name) != value}
+    return replace(instance, **changed) if changed else instance  # type: ignore[arg-type]
 
 
 def _can_resolve(host: str) -> bool:

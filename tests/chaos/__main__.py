@@ -64,6 +64,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--evidence", type=Path, metavar="FOLDER", help="keep logs and history there")
     parser.add_argument("--judge", type=Path, metavar="FILE", help="only judge a former run's history.json")
     given = parser.parse_args(argv)
+    if given.judge and not given.judge.is_file():
+        parser.error(f"--judge: there is no file {given.judge}")
     if given.minutes <= 0:
         parser.error("--minutes: more than 0")
     if given.seed is None:

@@ -59,7 +59,10 @@ def as_text(found: dict[str, Any]) -> str:
 
 
 def _alike(sayings: Sequence[str]) -> Counter[str]:
-    """Without the names."""
-    return Counter(
-        " ".join(w for w in said.split(":")[0].split() if not any(c.isdigit() for c in w)) for said in sayings
-    )
+    """Without the names of servers and transactions."""
+
+    def plain(said: str) -> str:
+        words = said.partition(": ")[0].split()
+        return " ".join(word for word in words if not any(letter.isdigit() for letter in word))
+
+    return Counter(map(plain, sayings))

@@ -114,8 +114,9 @@ def test_frozen_in_a_recovery_and_ended_by_the_watchdog(world: World) -> None:
 
 @pytest.mark.parametrize("world", [{"RestartLeaderAfterSeconds": 60}], indirect=True)
 def test_frozen_in_a_recovery_beyond_its_lease_and_woken(world: World) -> None:
-    """Nobody ends it: it wakes up in the middle of what it did, when its right to act has run out. Nobody
-    else was elected meanwhile, so that it may take up its own term again, and then go on."""
+    """Nobody ends it: it wakes up in the middle of what it did, and its right to act has run out.
+
+    Nobody else was elected meanwhile, so that it takes its own term up again, and only then goes on."""
     leader = world.cluster.actor("leader")
     world.topology.master.kill()
     wait_until(world.hook_began.exists, 20)

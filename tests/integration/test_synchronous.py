@@ -79,6 +79,8 @@ async def stores(setup: Setup) -> AsyncIterator[list[Store]]:
 @pytest.fixture
 def seats(setup: Setup, tmp_path: Path) -> Iterator[Seats]:
     seats = Seats(setup.backend(0), tmp_path, length=LENGTH, renew=RENEW)
+    proxy = setup.proxy
+    seats.describe = lambda: "\n".join((setup.cluster.error_logs(), proxy.said() if proxy else ""))
     yield seats
     seats.end_all()
 

@@ -155,9 +155,14 @@ def test_the_sources_of_all_channels_are_found() -> None:
 def test_who_is_not_seen_for_long_is_told() -> None:
     registry = registry_with(seen(Instance(key=OWN, replicas=(REPLICA,))))
     registry.restore([Instance(key=ALIAS, last_seen_timestamp="2026-11-01T00:00:00Z")], 1.0)
-    assert registry.long_unseen(2.0, "2026-11-20T00:00:00Z", 3600.0) == (ALIAS,)
-    assert registry.long_unseen(3700.0, "2026-11-20T00:00:00Z", 3600.0) == (REPLICA, ALIAS), "never seen"
-    assert registry.long_unseen(3700.0, "2026-11-23T00:00:00Z", 3600.0) == (OWN, REPLICA, ALIAS)
+    limit, all_later = "2026-11-20T00:00:00Z", "2026-11-23T00:00:00Z"
+    assert registry.long_unseen(9999.0, limit, 3600.0) == (), "a node that was away looks first"
+    refused = [Observation(key=key, outcome=CheckOutcome.REFUSED, error="why") for key in (ALIAS, REPLICA)]
+    registry.observe(refused, now=2.0, utc=UTC)
+    assert registry.long_unseen(600.0, limit, 3600.0) == (), "not before it has been tried for a while"
+    assert registry.long_unseen(602.0, limit, 3600.0) == (ALIAS,)
+    assert registry.long_unseen(3700.0, limit, 3600.0) == (REPLICA, ALIAS), "and who was never seen"
+    assert registry.long_unseen(3700.0, all_later, 3600.0) == (OWN, REPLICA, ALIAS)
 
 
 # what queries tell

@@ -72,6 +72,21 @@ async def test_of_each_server_only_the_newest_is_written(target: Target, behind:
     assert sorted(target.rows.values()) == ["97", "98", "99"]
 
 
+async def test_how_long_a_batch_waited_is_not_changed_by_what_comes_while_it_is_written(
+    target: Target, behind: WriteBehind
+) -> None:
+    told: list[tuple[int, float, float]] = []
+    behind.note = lambda count, waited, took: told.append((count, waited, took))
+    target.open.clear()
+    behind.put(known(1))
+    await wait_until_async(lambda: target.waiting)
+    behind.put(known(2))
+    target.open.set()
+    await wait_until_async(lambda: behind.pending == 0)
+    assert [count for count, _, _ in told] == [1, 1]
+    assert all(waited >= 0 for _, waited, _ in told), told
+
+
 async def test_it_writes_in_batches(target: Target, behind: WriteBehind) -> None:
     for n in range(10):
         behind.put(known(n))
