@@ -22,6 +22,7 @@ from services.topology.instance import CheckOutcome
 from tests.live_node import CLUSTER, LiveNode, live_node
 from tests.proxies import Proxy
 from tests.recovery_world import Shared, World, follows
+from tests.servers import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,8 @@ async def test_a_hung_master_is_found_by_its_witness_and_replaced(
             "STOP REPLICA IO_THREAD",
             "START REPLICA IO_THREAD",
         )
+    # connections that ended count until the master has noticed: more than we know may then acknowledge
+    wait_until(lambda: topology.master.status("Rpl_semi_sync_source_clients") == str(len(topology.replicas)))
     async with live_node(topology, tmp_path) as node:
         topology.master.pause()
         began = time.monotonic()
