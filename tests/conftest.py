@@ -26,6 +26,22 @@ hypothesis.settings.load_profile("no deadline")
 _STAGES = pytest.StashKey[list[Stage]]()
 
 
+_ON_ONE_NODE = ("test_client_live.py", "test_routes_errors_live.py", "test_routes_live.py", "test_watched.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """By file, and those that share the package's node by one process: it takes long to start."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByNode(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "the package's node" if file.endswith(_ON_ONE_NODE) else file
+
+    return ByNode(config, log)
+
+
 MakeTopology = Callable[..., MySQLTopology]
 
 

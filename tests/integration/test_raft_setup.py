@@ -140,7 +140,7 @@ def test_a_master_and_the_acting_node_killed_together(setup: RaftNodes) -> None:
     assert recovery["IsSuccessful"]
     assert key_of(recovery["SuccessorKey"]) == str(preferred.key)
     assert len(_alike(left, f"audit-recovery-steps/{recovery['UID']}")) > 5
-    assert _alike(left, "audit-failure-detection")
+    wait_until(lambda: _alike(left, "audit-failure-detection"), TOLD_SECONDS)  # what is urgent comes first
     for node in left:
         wait_until(lambda node=node: node.instances()[str(topology.master.key)]["IsDowntimed"], TOLD_SECONDS)
         assert node.instances()[str(preferred.key)]["PromotionRule"] == "prefer"

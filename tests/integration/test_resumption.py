@@ -160,11 +160,15 @@ def test_a_leader_that_lives_needs_the_writes_that_these_tests_count(scene: Scen
 @pytest.mark.parametrize(
     ("ends_at", "when"),
     [
-        pytest.param("write:1", "before", id="registered, nothing done"),
-        pytest.param("write:1", "after", id="before the freeze"),
+        pytest.param("write:1", "before", id="registered, nothing done", marks=pytest.mark.long),
+        pytest.param("write:1", "after", id="before the freeze", marks=pytest.mark.long),
         pytest.param("statement:STOP REPLICA IO_THREAD", "after", id="in the freeze"),
-        pytest.param("statement:START REPLICA SQL_THREAD", "after", id="while it drains"),
-        pytest.param("statement:SET GLOBAL read_only", "before", id="before the opening"),
+        pytest.param(
+            "statement:START REPLICA SQL_THREAD", "after", id="while it drains", marks=pytest.mark.long
+        ),
+        pytest.param(
+            "statement:SET GLOBAL read_only", "before", id="before the opening", marks=pytest.mark.long
+        ),
         pytest.param("statement:SET GLOBAL read_only", "after", id="opened, and nobody knows"),
         pytest.param("statement:CHANGE REPLICATION SOURCE", "after", id="in a re-pointing"),
     ],
