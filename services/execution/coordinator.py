@@ -427,7 +427,7 @@ class Coordinator:
         outcome = Outcome(
             is_successful=result.succeeded,
             successor_key=result.successor,
-            successor_alias="",
+            successor_alias=hooks.alias_of(result.successor) if hooks is not None else "",
             lost_replicas=tuple(sorted(result.lost)),
             participating_instance_keys=result.participants,
             all_errors=result.errors,

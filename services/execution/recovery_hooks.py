@@ -68,6 +68,7 @@ def facts_of(view: ClusterView, finding: ReplicationAnalysis, *, uid: str = "", 
         failure_cluster_domain=details.cluster_domain,
         count_replicas=finding.count_replicas,
         replica_hosts=tuple(map(str, finding.replicas)),
+        aliases={str(one.key): one.instance_alias for one in view.instances if one.instance_alias},
         is_downtimed=finding.is_downtimed,
         auto_master_recovery=details.has_automated_master_recovery,
         auto_intermediate_master_recovery=details.has_automated_intermediate_master_recovery,
@@ -117,7 +118,7 @@ class HooksOfRecovery:
 
     async def fence(self, _failed: InstanceKey, candidate: InstanceKey) -> str:
         """Run FenceProcesses; why they failed, "" if they did not."""
-        facts = replace(self._facts, successor_host=candidate.hostname, successor_port=candidate.port)
+        facts = self._succeeded_by(candidate)
         to_the_end = not self._runner.fence_required
         failures = await self._runner.run(HookKind.FENCE, facts, self._env.journal.say, to_the_end=to_the_end)
         return "; ".join(failures)
@@ -131,10 +132,20 @@ class HooksOfRecovery:
         if not result.succeeded:
             return facts
         return replace(
-            facts,
-            successor_host=result.successor.hostname,
-            successor_port=result.successor.port,
+            self._succeeded_by(result.successor),
+            lost_replicas=facts.lost_replicas,
             successor_binlog_coordinates=await self._coordinates(result.successor),
+        )
+
+    def alias_of(self, key: InstanceKey) -> str:
+        return self._facts.aliases.get(str(key), "")
+
+    def _succeeded_by(self, key: InstanceKey) -> HookFacts:
+        return replace(
+            self._facts,
+            successor_host=key.hostname,
+            successor_port=key.port,
+            successor_alias=self.alias_of(key),
         )
 
     async def _coordinates(self, key: InstanceKey) -> str:

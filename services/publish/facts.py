@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 __all__ = ["HookFacts", "facts_from_json", "facts_to_json"]
 
@@ -31,6 +31,8 @@ class HookFacts:
     auto_intermediate_master_recovery: bool
     orchestrator_host: str
     recovery_uid: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Of the servers that have one."""
     lost_replicas: tuple[str, ...] = ()
     successor_host: str = ""
     successor_port: int = 0

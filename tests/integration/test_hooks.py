@@ -136,7 +136,9 @@ def all_hooks(h: Hooked) -> dict[str, Any]:
             h.look("{successorHost} {successorPort}", "fence"),
         ],
         "PostMasterFailoverProcesses": [h.look("{successorHost} {successorPort}", "post-master")],
-        "PostFailoverProcesses": [h.note("post {isSuccessful} {instanceType} {lostReplicas} {recoveryUID}")],
+        "PostFailoverProcesses": [
+            h.note("post {isSuccessful} {instanceType} {lostReplicas} {successorAlias} {recoveryUID}")
+        ],
         "PostUnsuccessfulFailoverProcesses": [h.note("unsuccessful")],
     }
 
@@ -144,10 +146,13 @@ def all_hooks(h: Hooked) -> dict[str, Any]:
 async def test_the_hooks_of_a_failover_and_their_order(world: World, hooked: Make) -> None:
     h = hooked(all_hooks)
     world.master.kill()
-    h.node.coordinator.consider(await h.node.view())
+    view = await h.node.view()
+    named = tuple(replace(one, instance_alias=f"db{one.key.port}") for one in view.instances)
+    h.node.coordinator.consider(replace(view, instances=named))
     await wait_until_async(lambda: sum(line.startswith("post") for line in h.lines()) == 2, 30)
     (recovery,) = await h.node.recoveries()
     failed, promoted = world.master.key, recovery.successor_key
+    assert recovery.successor_alias == f"db{promoted.port}"
     lines = h.lines()
     assert f"detection DeadMaster {failed} 2" in lines
     lines.remove(f"detection DeadMaster {failed} 2")  # beside the others, whenever it is run
@@ -157,7 +162,7 @@ async def test_the_hooks_of_a_failover_and_their_order(world: World, hooked: Mak
         f"fence {failed} {promoted}",
         f"fence {failed.port} {promoted.port} 1 No",  # stopped, not open yet
         f"post-master {failed.port} {promoted.port} 0 None",  # open, and no replica any more
-        f"post true master {recovery.uid}",
+        f"post true master db{promoted.port} {recovery.uid}",
     ]
     await wait_until_async(lambda: _said(h, "PostFailoverProcesses 1 of 1 ended"), 10)
     said = await h.said()
