@@ -51,7 +51,7 @@ _NO_DASHBOARD = (
     "services.start_api_server = lambda *_, **__: ('', None); "
 )
 """Without the dashboard Ray still starts a server that only counts usage, and an agent that serves the
-dashboard: both as in a Ray that was installed without it. They cost 3 s of a processor and 200 MB."""
+dashboard: as in a Ray that was installed without it. They cost 1 to 2 s of a processor, 130 to 330 MB."""
 _ORCHESTRAY = "import sys; del sys.path[0]; from api.cli.main import main; sys.exit(main(sys.argv[1:]))"
 """The command, without modules of the folder in which it is started."""
 _PACKAGES = Path(__file__).resolve().parents[2]
