@@ -80,7 +80,7 @@ class Standing:
         silent = boottime() - self._lead_at
         if silent > STALE_SECONDS:
             problems = [*problems, f"no news from the Leader for {silent:.0f} s"]
-        if self._lead.error:
+        if self._lead.error and not any(self._lead.error in one for one in problems):
             problems = [*problems, self._lead.error]
         backend = backend_of(self._configuration().settings).endpoint
         me = NodeIdentity(

@@ -41,7 +41,7 @@ class Pair:
                 f"CREATE USER '{self.account}'@'%' IDENTIFIED BY '{self.password}'",
                 f"GRANT ALL PRIVILEGES ON orchestray.* TO '{self.account}'@'%'",
                 "CREATE USER 'haproxy'@'%'",
-                "SET GLOBAL innodb_flush_log_at_trx_commit = 0",
+                "SET GLOBAL innodb_flush_log_at_trx_commit = 2",  # what was committed survives a kill
                 "SET GLOBAL sync_binlog = 0",
             )
         self.replicate(self.second, self.first)
@@ -58,6 +58,14 @@ class Pair:
 
     def other(self, server: StandaloneServer) -> StandaloneServer:
         return self.second if server is self.first else self.first
+
+    def replicates(self) -> bool:
+        """In both directions, at this moment."""
+        return all(
+            (status["Slave_IO_Running"], status["Slave_SQL_Running"]) == ("Yes", "Yes")
+            for server in self.servers
+            for status in server.query("SHOW SLAVE STATUS")
+        )
 
     def await_caught_up(self) -> None:
         """Each has what the other has written."""

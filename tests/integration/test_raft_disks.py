@@ -172,9 +172,9 @@ def _complaint(node: Node, path: str, text: str) -> str | None:
     return reply["Message"] if status == 500 and text in str(reply) else None
 
 
-@pytest.mark.parametrize("what", ["raft", "store"])
+@pytest.mark.parametrize(("what", "told"), [("raft", "is full"), ("store", "no room for the store")])
 def test_who_leads_with_a_full_disk_steps_down_says_so_and_is_well_when_there_is_room(
-    setup: RaftNodes, disks: Disks, what: str
+    setup: RaftNodes, disks: Disks, what: str, told: str
 ) -> None:
     """Of the raft log; of the backend. Meanwhile the others decide, and nothing of that is left out."""
     _well(setup)
@@ -184,7 +184,7 @@ def test_who_leads_with_a_full_disk_steps_down_says_so_and_is_well_when_there_is
     with disks.full(setup.nodes.index(full), what):
         wait_until(lambda: change() and any(node.leads for node in others), 30, setup.story)
         wait_until(lambda: not full.leads, 10, setup.story)
-        said = wait_until(lambda: _complaint(full, "health", "is full"), 20, lambda: full.get("health"))
+        said = wait_until(lambda: _complaint(full, "health", told), 20, lambda: full.get("health"))
         assert str(disks.of(setup.nodes.index(full), what)) in said
         acting = next(node for node in others if node.leads)
         rule = "prefer_not" if what == "raft" else "neutral"

@@ -87,13 +87,13 @@ async def test_they_are_listed_newest_first_by_page_id_and_alias(store: Store) -
         alias = "even" if n % 2 == 0 else "odd"
         await register(store, about=entry(cluster_id=f"c{n}", alias=alias), at=shifted(T0, n * HOUR))
     first = await store.detections.page(now=T0)
-    newest = first[0].id
-    assert [one.id for one in first] == list(range(newest, newest - 20, -1))
     older = await store.detections.page(page=1, now=T0)
-    assert [one.id for one in older] == list(range(newest - 20, newest - 25, -1))
-    third_id = newest - 22
+    ids = [one.id for one in (*first, *older)]
+    assert ids == sorted(set(ids), reverse=True), "a pair of servers leaves numbers out"
+    assert (len(first), len(older)) == (20, 5)
+    third_id = ids[22]
     (third,) = await store.detections.page(detection_id=third_id, now=T0)
     assert (third.id, third.recovery_start_timestamp) == (third_id, shifted(T0, 2 * HOUR))
     odd = await store.detections.page(cluster_alias="odd", now=T0)
-    assert [one.id for one in odd] == list(range(newest - 1, newest - 25, -2))
+    assert [one.id for one in odd] == ids[1::2]
     assert await store.detections.page(detection_id=2**70, now=T0) == ()

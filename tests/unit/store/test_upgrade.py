@@ -81,7 +81,7 @@ async def test_rows_and_numbers_go_on_without_references(backend: Backend) -> No
     assert [one.id for one in await store.journal.entries("u7")] == [5]
     assert [one.key for one in await store.clusters.deposed_masters()] == [REPLICA]
     await store.journal.add_step("u7", "three", at=T0)
-    assert [step.id for step in await store.journal.steps("u7")][-1] == 10, "a number is not given twice"
+    assert [step.id for step in await store.journal.steps("u7")][-1] > 9, "a number is not given twice"
     indexes = await store.database.read(lambda c: inspect(c).get_indexes("recovery_journal"))
     assert ["recovery_uid"] in [index["column_names"] for index in indexes]
     await store.close()
