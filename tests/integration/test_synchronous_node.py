@@ -59,7 +59,12 @@ def test_the_next_node_takes_over_and_recovers(setup: Setup, mysqld: Mysqld) -> 
             setup.make_whole()
             lost.destroy()
             lost.start()
-            lost.wait_instances(topology.servers, LEARNT_SECONDS)
+            seen = {str(server.key): server is not topology.master for server in topology.servers}
+            wait_until(
+                lambda: {key: one["IsLastCheckValid"] for key, one in lost.instances().items()} == seen,
+                LEARNT_SECONDS,
+                lambda: lost.said,
+            )
             assert [node for node in nodes if node.leads] == [taken]
     finally:
         stage.clear()
