@@ -109,6 +109,7 @@ class Disturbances:
                 killer.cursor().execute(f"KILL {int(row['id'])}")
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(QUIET_SECONDS + 300)
 def test_ten_minutes_of_disturbances_and_no_failover(watched: Watched, client: WritingClient) -> None:
     node, topology = watched.node, watched.topology

@@ -14,7 +14,7 @@ from services.sandbox.topology import TopologySpec
 from tests.raft_nodes import RaftNodes
 from tests.servers import Stage, short_directory, wait_until
 
-pytestmark = [pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.heavy, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
