@@ -17,9 +17,9 @@ from tests.servers import wait_until
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            if item.get_closest_marker("heavy") is None:
-                item.add_marker(pytest.mark.alone)
+        here = item.path.is_relative_to(Path(__file__).parent)
+        if here and item.get_closest_marker("heavy") is None:
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="package")
