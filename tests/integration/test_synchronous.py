@@ -241,7 +241,8 @@ def test_nobody_acts_on_a_minority(setup: Setup, seats: Seats) -> None:
 
 def test_a_holder_whose_database_hangs_stops_in_time_and_one_acts_again(setup: Setup, seats: Seats) -> None:
     """When it goes on, its server has been left out by the others, and knows it or not. Where all write to
-    that server, all are without a store for a while: whoever is first has it then, the holder in its old term too.
+    that server, all are without a store for a while: whoever is first has it then, the holder in its old
+    term too.
     """
     seated(setup, seats)
     holder = acting(seats)
