@@ -39,6 +39,7 @@ from services.mysql.session import Mandate
 from services.node_view import (
     NodeError,
     NotLeaderError,
+    OutcomeUnknownError,
     RefusedError,
     UnavailableError,
 )
@@ -46,7 +47,7 @@ from services.policies import login
 from services.raft.errors import RaftError
 from services.registering import Book, Request
 from services.store.backend import backend_of
-from services.store.errors import StoreError
+from services.store.errors import StoreError, StoreTimeoutError
 from services.store.recoveries import RecoveryFilter
 from services.store.rehearsal import rehearse
 from services.store.store import Store
@@ -384,6 +385,8 @@ class LeaderActor:
     async def _stored(work: Awaitable[T]) -> T:
         try:
             return await work
+        except StoreTimeoutError as error:
+            raise OutcomeUnknownError(f"{error}: it may have been done, or not") from None
         except StoreError as error:
             raise UnavailableError(str(error)) from None
 
