@@ -59,6 +59,11 @@ class Pair:
     def other(self, server: StandaloneServer) -> StandaloneServer:
         return self.second if server is self.first else self.first
 
+    @property
+    def documented(self) -> dict[str, str]:
+        """The addresses of the documentation's proxy, and those of the two."""
+        return {f"db-{n}.example.com:3306": str(server.key) for n, server in enumerate(self.servers, 1)}
+
     def replicates(self) -> bool:
         """In both directions, at this moment."""
         return all(

@@ -1,11 +1,12 @@
-"""How long until the next node acts, with a synchronous backend.
+"""How long until the next node acts, with a lease.
 
     python -m tests.takeover SETUP [--rounds N] [--seats]
 
-starts three database servers and three nodes on loopback. Each round kills (SIGKILL) every process of the
-acting node; as many rounds more kill the database server that it writes to as well. Counted is the time from
-the kill until another node answers 200 to ``/api/leader-check``. With ``--seats`` a node is its seat in the
-election alone, a process, and what counts is when another may act: for a machine that three nodes keep busy.
+starts the store (one file, one server, a pair of servers, or three synchronous ones) and three nodes on
+loopback. Each round kills (SIGKILL) every process of the acting node; on a synchronous store as many rounds
+more kill the database server that it writes to as well. Counted is the time from the kill until another node
+answers 200 to ``/api/leader-check``. With ``--seats`` (synchronous stores) a node is its seat in the election
+alone, a process, and what counts is when another may act: for a machine that three nodes keep busy.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from services.election.clock import boottime
+from services.sandbox.binaries import find_mariadbd, find_mysqld
 from tests.clusters import SIZE
+from tests.documented_haproxy import HAProxy
 from tests.node import START_SECONDS, Node
+from tests.pairs import Pair
 from tests.seats import Seats
-from tests.servers import short_directory, wait_until
+from tests.servers import Stage, short_directory, wait_until
 from tests.synchronous import SETUPS, Setup, opened_setup, why_none
 
 __all__ = ["acting", "nodes_on", "take_over"]
@@ -36,7 +41,54 @@ PATIENCE_SECONDS = 90
 _LOOK_SECONDS = 0.02
 
 
-def settings_of(setup: Setup, number: int) -> dict[str, object]:
+@dataclass(frozen=True)
+class Shared:
+    """One store for all nodes: the ``settings`` by which they reach it."""
+
+    settings: Mapping[str, object]
+
+    def make_whole(self) -> None:
+        """Nothing of it was taken away."""
+
+
+@contextmanager
+def opened_shared(name: str) -> Iterator[Shared]:
+    """It runs within the block. ``name`` is one of SHARED."""
+    folder = short_directory()
+    with ExitStack() as endings:
+        endings.callback(shutil.rmtree, folder, ignore_errors=True)
+        if name == "sqlite":
+            yield Shared({"BackendDB": "sqlite", "SQLite3DataFile": str(folder / "orchestray.db")})
+            return
+        stage = Stage(find_mariadbd() if name == "mariadb-pair" else find_mysqld())
+        endings.callback(stage.clear)
+        if name == "mysql":
+            server = stage.server()
+            yield Shared(_mysql_settings(server.port, server.user, server.password))
+            return
+        pair = Pair(stage)
+        proxy = HAProxy(folder, "orchestray-db", "bind :3306", pair.documented)
+        endings.callback(proxy.stop)
+        yield Shared(_mysql_settings(proxy.port, pair.account, pair.password))
+
+
+SHARED = ("mariadb-pair", "mysql", "sqlite")
+
+
+def _mysql_settings(port: int, user: str, password: str) -> dict[str, object]:
+    return {
+        "BackendDB": "mysql",
+        "MySQLOrchestratorHost": "127.0.0.1",
+        "MySQLOrchestratorPort": port,
+        "MySQLOrchestratorDatabase": "orchestray",
+        "MySQLOrchestratorUser": user,
+        "MySQLOrchestratorPassword": password,
+    }
+
+
+def settings_of(setup: Setup | Shared, number: int) -> Mapping[str, object]:
+    if isinstance(setup, Shared):
+        return setup.settings
     backend = setup.backend(number)
     return {
         "BackendDB": "mysql",
@@ -50,7 +102,9 @@ def settings_of(setup: Setup, number: int) -> dict[str, object]:
 
 
 @contextmanager
-def nodes_on(setup: Setup, settings: Sequence[Mapping[str, object]] = ({}, {}, {})) -> Iterator[list[Node]]:
+def nodes_on(
+    setup: Setup | Shared, settings: Sequence[Mapping[str, object]] = ({}, {}, {})
+) -> Iterator[list[Node]]:
     """Three, number n beside server n, each with settings of its own besides; the first starts first."""
     with ExitStack() as endings:
         nodes = []
@@ -78,11 +132,14 @@ def acting(nodes: Sequence[Node]) -> Node:
 
 
 def take_over(
-    setup: Setup, nodes: Sequence[Node], *, with_database: bool, also: Callable[[], None] = lambda: None
+    setup: Setup | Shared,
+    nodes: Sequence[Node],
+    *,
+    with_database: bool,
+    also: Callable[[], None] = lambda: None,
 ) -> tuple[Node, Node, float]:
     """Kill the one that acts, then ``also`` something. Itself, who acts next, and the seconds in between."""
     lost = acting(nodes)
-    database = setup.cluster.servers[setup.writer_of(nodes.index(lost))]
     others = [node for node in nodes if node is not lost]
     leads: dict[str, float] = {}
     found = threading.Event()
@@ -95,7 +152,8 @@ def take_over(
             time.sleep(_LOOK_SECONDS)
 
     if with_database:
-        database.signal_kill()
+        assert isinstance(setup, Setup)
+        setup.cluster.servers[setup.writer_of(nodes.index(lost))].signal_kill()
     began = time.monotonic()
     lost.marked.kill_all()
     also()
@@ -115,7 +173,7 @@ Round = Callable[[bool], float]
 
 
 @contextmanager
-def rounds_of_nodes(setup: Setup) -> Iterator[Round]:
+def rounds_of_nodes(setup: Setup | Shared) -> Iterator[Round]:
     """Each kills the acting node, with its database or without, and brings back what it killed."""
     with nodes_on(setup) as nodes:
 
@@ -174,10 +232,17 @@ def main() -> int:
         description=(__doc__ or "").strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("setup", choices=sorted(SETUPS))
+    parser.add_argument("setup", choices=sorted((*SETUPS, *SHARED)))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seats", action="store_true", help="the election alone")
     options = parser.parse_args()
+    if options.setup in SHARED:
+        if options.seats:
+            parser.error("--seats is for synchronous stores")
+        with opened_shared(options.setup) as shared, rounds_of_nodes(shared) as play:
+            figures = measured(play, with_database=False, rounds=options.rounds)
+            print(json.dumps({"setup": options.setup, "seats": False, **figures}), flush=True)
+        return 0
     why = why_none(options.setup)
     if why:
         print(why, file=sys.stderr)

@@ -70,12 +70,7 @@ def setup(mysqld: Mysqld, mariadbd: Mysqld) -> Iterator[SemiHA]:
         endings.callback(servers.clear)
         endings.callback(databases.clear)
         pair = Pair(databases)
-        proxy = HAProxy(
-            folder,
-            "orchestray-db",
-            "bind :3306",
-            {f"db-{n}.example.com:3306": str(server.key) for n, server in enumerate(pair.servers, 1)},
-        )
+        proxy = HAProxy(folder, "orchestray-db", "bind :3306", pair.documented)
         endings.callback(proxy.stop)
         topology = servers.topology(TopologySpec(replicas=2, semi_sync="lossless"))
         nodes = []
