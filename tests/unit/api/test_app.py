@@ -103,6 +103,15 @@ async def test_gzip_when_asked(http: httpx.AsyncClient) -> None:
         assert len(raw) < len(plain.content) / 2
 
 
+@pytest.mark.parametrize("path", ["/api/lb-check", "/api/clusters", "/api/instance/nowhere/1", "/nothing"])
+async def test_gzip_of_what_is_short(http: httpx.AsyncClient, path: str) -> None:
+    packed = await http.get(path, headers={"accept-encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    plain = await http.get(path, headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content
+
+
 async def test_root_leads_to_the_clusters(http: httpx.AsyncClient) -> None:
     for path in ("/", "/web", "/web/"):
         reply = await http.get(path)

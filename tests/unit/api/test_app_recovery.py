@@ -16,6 +16,7 @@ from services.store.times import shifted, utc_now
 from services.topology.instance import CheckOutcome, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.records import AnalysisEntry, FailureDetection, Recovery
+from tests.reference_shapes import names_of
 from tests.unit.api.memory_node import ALONE, R1, R2, TOKEN, M, MemoryNode, fleet, settings
 
 UID = f"1790000000000000000:{TOKEN}"
@@ -168,6 +169,7 @@ async def test_an_old_or_failed_recovery_is_not_the_answer(node: MemoryNode, htt
 async def test_a_recovery_as_the_audit_has_it(node: MemoryNode, http: httpx.AsyncClient) -> None:
     stored = await recovered(node, UID)
     [found] = await listed(http, "audit-recovery")
+    assert list(found) == names_of("Recovery")
     analysis = found.pop("AnalysisEntry")
     assert found == {
         "Id": stored.id,
@@ -286,6 +288,7 @@ async def test_detections(node: MemoryNode, http: httpx.AsyncClient) -> None:
     for path in ("", "/0", f"/id/{stored.id}", "/alias/orders", "/alias/orders/0"):
         [found] = await listed(http, f"audit-failure-detection{path}")
         assert found["Id"] == stored.id
+    assert list(found) == names_of("Detection")
     assert (found["UID"], found["SuccessorKey"], found["AllErrors"]) == ("", None, None)
     assert (found["RecoveryType"], found["RelatedRecoveryId"]) == ("", 0)
     assert found["RecoveryStartTimestamp"] == found["AnalysisEntry"]["StartActivePeriod"] == START
