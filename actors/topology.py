@@ -22,6 +22,7 @@ from actors.findings import Findings, undecided_in, view_of
 from actors.gateway import Push
 from actors.gateways import GatewaySet
 from actors.handles import Peer, create
+from actors.later_checks import LaterChecks
 from actors.logs import configure_logging
 from actors.names import GATEWAY, GATEWAY_LOCK, LEADER, LEADER_LOCK, TOPOLOGY_LOCK, head_options
 from actors.naming import keep_names, look_up
@@ -84,6 +85,11 @@ class TopologyActor:
         self._periodic = Periodic()
         self._gateways = GatewaySet(spec, self._snapshot, self._measured, self._periodic)
         self._findings = Findings(self._periodic.spawn, self._event)
+        self._later = LaterChecks(
+            lambda key: self.discover(key, background=False),
+            lambda key, why: self._event("discovered", f"not taken up: {why}", key, ""),
+            self._periodic.spawn,
+        )
         self._main_task = asyncio.ensure_future(until_started(self._start, self._failed_to_start))
 
     def __repr__(self) -> str:
@@ -401,30 +407,29 @@ class TopologyActor:
         return found
 
     async def discover(self, key: InstanceKey, background: bool) -> Instance | None:
-        """Probe a server once, here and now, and watch it from then on."""
+        """Probe a server once, and watch it from then on if it answers: now, or when there is time."""
         registry = self._ready()
         if registry.policy.ignores_host(key):
+            return None
+        if background:
+            self._later.add(key)
             return None
         if not registry.names.is_settled(key):
             await self._take_up(await look_up(registry, key.hostname))
         key = registry.names.resolve(key)
-        if background:
-            if registry.add(key, time.monotonic(), explicit=True):
-                await self._arrange_probes()
-            return None
         observation = await check_once(key, self._settings)
         if observation.instance is None and key not in registry.instances:
-            raise RefusedError(f"{key}: {observation.error or observation.outcome.value}", key)
+            raise RefusedError(f"{key}: {observation.error or observation.outcome.value}")
         if registry.add(key, time.monotonic(), explicit=True):
             self._event("discovered", f"found {key}", key, "")
             self._periodic.spawn(self._arrange_probes())
         changes = registry.observe([observation], now=time.monotonic(), utc=utc_now())
         await self._act_on(changes)
         if observation.instance is None:
-            raise RefusedError(f"{key}: {observation.error}", key)
+            raise RefusedError(f"{key}: {observation.error}")
         key = registry.names.resolve(key)
         if key in changes.dropped:
-            raise RefusedError(f"{key}: {changes.notes[-1][1] if changes.notes else 'left out'}", key)
+            raise RefusedError(f"{key}: {changes.notes[-1][1] if changes.notes else 'left out'}")
         if self._durable is not None:
             await self._durable.identify(registry.topology(time.monotonic()))
         return registry.topology(time.monotonic()).instances[key]
@@ -447,7 +452,7 @@ class TopologyActor:
         observation = await check_once(key, self._settings)
         await self._act_on(registry.observe([observation], now=time.monotonic(), utc=utc_now()))
         if observation.instance is None:
-            raise RefusedError(f"{key}: {observation.error}", key)
+            raise RefusedError(f"{key}: {observation.error}")
 
     async def forget(self, keys: list[InstanceKey]) -> None:
         """Forget servers, here and in the store. Raises UnknownInstanceError before anything is done."""

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import events, openapi
 from api.auth import AuthenticationMiddleware, authentication_warnings, check_authentication
 from api.forwarding import PassedOnMiddleware
-from api.replies import GZIP_FROM_BYTES, GZIP_LEVEL, crashed, envelope, not_found
+from api.replies import GZIP_FROM_BYTES, GZIP_LEVEL, crashed, envelope, not_found, times_of_mysql
 from api.routes import (
     audit,
     clusters,
@@ -78,7 +78,7 @@ def create_app(node_behind: Node) -> FastAPI:
     app.add_middleware(AuthenticationMiddleware, node=node_behind)
     app.add_middleware(PassedOnMiddleware, node=node_behind, prefix=_prefix(settings.URLPrefix))
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
-    app.add_middleware(_Conventions)
+    app.add_middleware(_Conventions, times_of_mysql=not settings.uses_sqlite)
     return app
 
 
@@ -166,10 +166,12 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 class _Conventions:
-    """Closing slashes are optional; a crash is told in one line, and its story to the log only."""
+    """Closing slashes are optional; a crash is told in one line, and its story to the log only. Times are
+    written as the backend writes them."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, times_of_mysql: bool) -> None:
         self._app = app
+        self._times_of_mysql = times_of_mysql
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -186,7 +188,8 @@ class _Conventions:
             await send(message)
 
         try:
-            await self._app(scope, receive, noting_start)
+            with times_of_mysql(self._times_of_mysql):
+                await self._app(scope, receive, noting_start)
         except Exception:
             # As text: a logger that shows local variables would show the caller's credentials.
             _log.error("request crashed", path=path, traceback=traceback.format_exc())

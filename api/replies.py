@@ -6,7 +6,10 @@ Plain `Response` objects around bytes that are ready: nothing is validated on th
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Hashable
+import re
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from starlette.requests import Request
@@ -27,15 +30,30 @@ __all__ = [
     "enveloped",
     "not_found",
     "plain",
+    "times_of_mysql",
 ]
 
-GZIP_FROM_BYTES = 500
-"""Below that, compressing costs more than it saves."""
+GZIP_FROM_BYTES = 1
+"""Whoever asks for it gets it, as from the reference, however short the reply is."""
 GZIP_LEVEL = 1
 """A megabyte of instances becomes little whatever the level, and in a third of the time of level 5."""
 
 _JSON = "application/json; charset=UTF-8"
 _TEXT = "text/plain; charset=utf-8"
+
+
+_times_of_mysql: ContextVar[bool] = ContextVar("times_of_mysql", default=False)
+_STORED_TIME = re.compile(r'"(2\d{3}-\d\d-\d\d)T(\d\d:\d\d:\d\d)Z"')
+
+
+@contextmanager
+def times_of_mysql(wanted: bool) -> Iterator[None]:
+    """Within it, if ``wanted``, times of the backend are written as MySQL does: ``2026-11-22 20:46:24``."""
+    before = _times_of_mysql.set(wanted)
+    try:
+        yield
+    finally:
+        _times_of_mysql.reset(before)
 
 
 class JsonText(str):
@@ -124,4 +142,6 @@ def cached(request: Request, body: Body) -> Response:
 def _octets(value: Any) -> bytes:
     # Texts of servers may hold bytes that were no UTF-8; those do not fail a whole reply.
     text = value if isinstance(value, JsonText) else dumps(value)
+    if _times_of_mysql.get():
+        text = _STORED_TIME.sub(r'"\1 \2"', text)
     return text.encode("utf-8", "replace")

@@ -37,6 +37,7 @@ from api.wire_kinds import (
     NUMBER,
     QUOTED,
     RELAY_COORDINATES,
+    STORED_TIME,
     TEXT,
     TEXTS,
     WHOLE,
@@ -45,7 +46,7 @@ from api.wire_kinds import (
     dumps,
     key_to_wire,
 )
-from api.wire_rows import Always, compiled
+from api.wire_rows import Always, Compiled
 from api.wire_rows import Field as _Field
 from api.wire_rows import Shown as _Shown
 from services.analysis.report import ClusterDetails, ReplicationAnalysis
@@ -53,6 +54,7 @@ from services.topology.instance import Instance, ThreadState
 
 __all__ = [
     "ANALYSIS_TYPE",
+    "INSTANCE_JSON",
     "INSTANCE_TYPE",
     "WireError",
     "analysis_to_wire",
@@ -77,7 +79,7 @@ def instance_to_wire(instance: Instance) -> dict[str, Any]:
 
 def instance_text(instance: Instance) -> str:
     """The JSON of `instance_to_wire`, in a seventh of the time."""
-    return _INSTANCE_TEXT(instance)
+    return INSTANCE_JSON.filled(INSTANCE_JSON.staying(instance), instance)
 
 
 def analysis_to_wire(analysis: ReplicationAnalysis) -> dict[str, Any]:
@@ -223,7 +225,7 @@ _INSTANCE: tuple[_Field | _Shown, ...] = (
     _Field("SemiSyncMasterStatus", FLAG, "semi_sync_master_status"),
     _Field("SemiSyncMasterClients", WHOLE, "semi_sync_master_clients"),
     _Field("SemiSyncReplicaStatus", FLAG, "semi_sync_replica_status"),
-    _Field("LastSeenTimestamp", TEXT, "last_seen_timestamp"),
+    _Field("LastSeenTimestamp", STORED_TIME, "last_seen_timestamp"),
     _Field("IsLastCheckValid", FLAG, "is_last_check_valid"),
     _Field("IsUpToDate", FLAG, "is_up_to_date"),
     _Field("IsRecentlyChecked", FLAG, "is_recently_checked"),
@@ -347,7 +349,10 @@ _ANALYSIS: tuple[_Field | _Shown, ...] = (
     _Field("IsReadOnly", FLAG, "is_read_only"),
 )
 
-_INSTANCE_TEXT = compiled(_INSTANCE)
+INSTANCE_JSON = Compiled(
+    _INSTANCE, moving=("ElapsedDowntime", "SecondsSinceLastSeen", "BinlogCoordinatesStaleSeconds")
+)
+"""These are told anew by each snapshot, whether the server was looked at meanwhile or not."""
 
 # ``Instance`` and ``ReplicationAnalysis`` as types
 INSTANCE_TYPE = TypedDict("Instance", {row.name: row.kind.type for row in _INSTANCE})  # type: ignore[misc]

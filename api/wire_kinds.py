@@ -34,6 +34,7 @@ __all__ = [
     "NUMBER",
     "QUOTED",
     "RELAY_COORDINATES",
+    "STORED_TIME",
     "TEXT",
     "TEXTS",
     "WHOLE",
@@ -260,6 +261,8 @@ TEXT = Kind(_same, _text, str, _text_json)
 LONG_TEXT = Kind(_same, _text, str, _long_text_json)
 COMPUTED_TIME = Kind(_as_computed, _as_stored, str, lambda time: _text_json(_as_computed(time)))
 """A time that the reference's backend computes, such as an end: without ``T`` and ``Z`` (http-api.md 6)."""
+STORED_TIME = Kind(_same, _as_stored, str, _long_text_json)
+"""One that it reads as it is; on MySQL without ``T`` and ``Z`` too (``api.replies.times_of_mysql``)."""
 WHOLE = Kind(_same, _whole, int, str)
 NUMBER = Kind(_same, _number, float, repr)
 FLAG = Kind(_same, _flag, bool, {True: "true", False: "false"}.__getitem__)

@@ -226,9 +226,9 @@ class HealthStatus(TypedDict):
     Error: NodeError | None
     AvailableNodes: list[NodeHealth]
     RaftLeader: str
-    IsRaftLeader: bool
     RaftLeaderURI: str
     RaftAdvertise: str
+    IsRaftLeader: bool
     RaftHealthyMembers: list[str] | None
     Warnings: list[str]
 
@@ -237,10 +237,10 @@ class RaftStatus(TypedDict):
     RaftBind: str
     RaftAdvertise: str
     State: str
-    Healthy: bool
-    IsPartOfQuorum: bool
     Leader: str
     LeaderURI: str
+    Healthy: bool
+    IsPartOfQuorum: bool
     Peers: list[str]
 
 

@@ -1,10 +1,10 @@
 """What the API takes to answer, with so many instances known; run by ``scripts/bench api``.
 
 The gateway's own application and node in one process, served by uvicorn; another process stands for
-Topology: it derives a snapshot each second, with positions and times that moved, and pushes it, pickled as
-Ray does. The store is a SQLite file with recoveries, detections and audit entries. Each route is asked again
-and again over one connection, at moments that are not in step with the pushes: an answer for which everything
-has to be made anew is in it as often as it comes by chance.
+Topology: as often as that does, it derives a snapshot, in which those servers have moved that were polled
+meanwhile, and pushes it, pickled as Ray does. The store is a SQLite file with recoveries, detections and
+audit entries. Each route is asked again and again over one connection, at moments that are not in step with
+the pushes and, by default, so far apart that most answers have to be made of a new snapshot.
 """
 
 from __future__ import annotations
@@ -38,29 +38,34 @@ from services.analysis import AnalysisPolicy, analyze
 from services.config import LoadedConfiguration, load
 from services.store.schema import AUDIT_LOG, FAILURE_DETECTIONS, RECOVERIES
 from services.store.store import Store
-from services.store.times import utc_now
+from services.store.times import shifted, utc_now
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.tree import ClusterIdentity, TreePolicy, derive
 
 _PER_CLUSTER = 10
+_PUSH_SECONDS = 0.25
+_POLL_PUSHES = 20  # each server is polled every 5 s
 _AUDITED = 1000
 _LIMIT_MS = 50.0
+_ZIP_FROM = 100 * 1024
+"""Asked for zipped too, if it has so many bytes."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench api")
     parser.add_argument("--instances", type=int, default=1000, help="how many are known, in tens (1000)")
-    parser.add_argument("--requests", type=int, default=100, help="of each route (100)")
+    parser.add_argument("--requests", type=int, default=40, help="of each route (40)")
+    parser.add_argument("--apart", type=float, default=0.3, help="seconds between two, about (0.3)")
     arguments = parser.parse_args()
     if arguments.instances < _PER_CLUSTER or arguments.instances % _PER_CLUSTER:
         parser.error(f"--instances {arguments.instances} is no multiple of {_PER_CLUSTER}")
     with tempfile.TemporaryDirectory(prefix="op-") as folder:
-        measure(Path(folder), arguments.instances, arguments.requests)
+        measure(Path(folder), arguments.instances, arguments.requests, arguments.apart)
 
 
-def measure(folder: Path, instances: int, requests: int) -> None:
+def measure(folder: Path, instances: int, requests: int, apart: float) -> None:
     file = folder / "orchestray.json"
     settings = {"BackendDB": "sqlite", "SQLite3DataFile": str(folder / "o.db"), "AuditToBackendDB": True}
     file.write_text(json.dumps(settings))
@@ -77,11 +82,15 @@ def measure(folder: Path, instances: int, requests: int) -> None:
             part.start()
         try:
             _await(port)
-            print(f"{instances} instances, {requests} requests of each route, ms")
+            print(f"{instances} instances, {requests} requests of each route, {apart:g} s apart, ms")
             print(f"{'':52}{'KiB':>7}{'median':>8}{'95 %':>8}{'most':>8}")
             for route, path in _routes(instances).items():
+                length = 0
                 for zipped in (False, True):
-                    _report(route, zipped, *_ask(port, path, requests, zipped=zipped))
+                    if zipped and length < _ZIP_FROM:
+                        continue
+                    times, length = _ask(port, path, requests, apart, zipped=zipped)
+                    _report(route, zipped, times, length)
         finally:
             for part in parts:
                 part.terminate()
@@ -110,14 +119,14 @@ def _routes(instances: int) -> dict[str, str]:
     }
 
 
-def _ask(port: int, path: str, requests: int, *, zipped: bool) -> tuple[list[float], int]:
+def _ask(port: int, path: str, requests: int, apart: float, *, zipped: bool) -> tuple[list[float], int]:
     """Milliseconds of each, and bytes of the last."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     times, length = [], 0
     headers = {"Accept-Encoding": "gzip"} if zipped else {}
     chance = random.Random(7)
     for _ in range(requests):
-        time.sleep(chance.uniform(0.0, 0.05))
+        time.sleep(chance.uniform(0.0, 2 * apart))
         began = time.perf_counter()
         connection.request("GET", f"/api/{path}", headers=headers)
         reply = connection.getresponse()
@@ -236,7 +245,7 @@ def _push(instances: int, configuration: LoadedConfiguration, pushed: Connection
             number=number,
         )
         pushed.send_bytes(pickle.dumps(push, protocol=5))
-        time.sleep(max(0.0, 1.0 - (time.monotonic() - now)))
+        time.sleep(max(0.0, _PUSH_SECONDS - (time.monotonic() - now)))
 
 
 def _keys(cluster: int) -> list[InstanceKey]:
@@ -246,19 +255,23 @@ def _keys(cluster: int) -> list[InstanceKey]:
     ]
 
 
-def _instances(instances: int, moved: int, now: float) -> Iterator[Instance]:
+def _instances(instances: int, pushes: int, now: float) -> Iterator[Instance]:
+    utc = utc_now()
     for cluster in range(instances // _PER_CLUSTER):
         keys = _keys(cluster)
         uuids = [str(uuid.UUID(int=cluster * 1000 + number)) for number in range(3)]
+        # A cluster is polled at one time: what its servers show was true of all of them.
+        ago = (pushes - cluster) % _POLL_PUSHES
+        polled, moved = now - ago * _PUSH_SECONDS, max(0, pushes - ago)
         executed = ",\n".join(f"{each}:1-{100_000 + moved}" for each in uuids)
         master = Instance(
             key=keys[0], version="8.4.6", version_comment="MySQL Community Server", flavor="MySQL",
             server_id=cluster * 10, server_uuid=uuids[0], binlog_format="ROW", log_bin_enabled=True,
             log_replica_updates_enabled=True, gtid_mode="ON", executed_gtid_set=executed,
             self_coordinates=BinlogCoordinates("binlog.000017", 4096 + moved), replicas=tuple(keys[1:]),
-            last_check_outcome=CheckOutcome.OK, checked_at=now - 1.5, seen_at=now - 1.5,
-            last_seen_timestamp=utc_now(), suggested_cluster_alias=f"shop-{cluster}", data_center="dc0",
-            semi_sync_available=True, semi_sync_master_enabled=True, uptime_seconds=moved,
+            last_check_outcome=CheckOutcome.OK, checked_at=polled, seen_at=polled,
+            last_seen_timestamp=shifted(utc, -ago * _PUSH_SECONDS), suggested_cluster_alias=f"shop-{cluster}",
+            data_center="dc0", semi_sync_available=True, semi_sync_master_enabled=True, uptime_seconds=moved,
         )  # fmt: skip
         yield master
         for number, key in enumerate(keys[1:], 1):

@@ -120,6 +120,8 @@ SHAPES = {
         Hostname:host Token:token AppVersion:host FirstSeenActive:time LastSeenActive:time ExtraInfo:str
         Command:str DBBackend:host LastReported:zero
         """,
+    "RaftStatus": "RaftBind:host RaftAdvertise:host State:host Leader:str LeaderURI:str Healthy:bool "
+    "IsPartOfQuorum:bool Peers:[host]",
     "Audit": "AuditId:id AuditTimestamp:time AuditType:host AuditInstanceKey:Key Message:str",
     "KVPair": "Key:str Value:str",
     "Changelog": "AnalyzedInstanceKey:Key Changelog:[change]",
@@ -225,7 +227,8 @@ def names_of(shape: str) -> list[str]:
 
 
 def misfits(value: Any, kind: str, path: str = "") -> list[str]:
-    """Where a value is not of a kind, a line each: a field that is missing, unknown or of another type."""
+    """Where a value is not of a kind, a line each: a field that is missing, unknown, of another type, or
+    where another belongs."""
     if kind.endswith("?"):
         return [] if value is None or value == "" else misfits(value, kind[:-1], path)
     if kind.startswith("["):
@@ -243,6 +246,8 @@ def misfits(value: Any, kind: str, path: str = "") -> list[str]:
     names = names_of(kind)
     found = [f"{path}.{name}: missing" for name in names if name not in value]
     found += [f"{path}.{name}: unknown to the reference" for name in value if name not in names]
+    if not found and list(value) != names:
+        found = [f"{path}: in another order: {' '.join(value)}"]
     for field in _fields(kind):
         name, _, inner = field.partition(":")
         if name in value:

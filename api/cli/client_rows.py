@@ -13,7 +13,7 @@ from api.cli.client_printing import Printer
 
 __all__ = ["HINT", "Command", "ask", "change"]
 
-HINT = "alias|instance"
+HINT = "instance|alias"
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,16 +177,23 @@ async def forget(call: ToCall, host: str, port: str) -> Response:
 
 
 def _is_like(text: str, pattern: str) -> bool:
-    """SQL's LIKE as far as cluster names need it: ``%`` is any text, all else is itself."""
-    first, *others = pattern.casefold().split("%")
-    text = text.casefold()
-    if not others:
-        return text == first
-    if not text.startswith(first) or not text[len(first) :].endswith(others[-1]):
-        return False
-    rest = text[len(first) : len(text) - len(others[-1])]
-    for part in others[:-1]:
-        _, found, rest = rest.partition(part) if part else ("", "%", rest)
-        if not found:
+    """SQL's LIKE: ``%`` is any text, ``_`` any one character; case does not count."""
+    text, pattern = text.casefold(), pattern.casefold()
+    at = place = 0
+    after_any, resumes_at = (
+        0,
+        0,
+    )  # behind the last % so far, and where its text ends for now; 0: there was none
+    while at < len(text):
+        wanted = pattern[place] if place < len(pattern) else ""
+        if wanted == "%":
+            place += 1
+            after_any, resumes_at = place, at
+        elif wanted and wanted in ("_", text[at]):
+            place, at = place + 1, at + 1
+        elif after_any:
+            resumes_at += 1
+            place, at = after_any, resumes_at
+        else:
             return False
-    return True
+    return not pattern[place:].strip("%")

@@ -78,8 +78,13 @@ async def headers(call: ToCall) -> Response:
     for name, value in call.request.headers.items():
         if name != "host":
             shown = "***" if name in _SECRET_HEADERS else value
-            found.setdefault(name.title(), []).append(shown)
+            found.setdefault(_canonical(name), []).append(shown)
     return bare(found)
+
+
+def _canonical(name: str) -> str:
+    """A header's name as the reference writes it: capital are the first letter and those behind a hyphen."""
+    return "-".join(word.capitalize() for word in name.split("-"))
 
 
 @route(

@@ -85,10 +85,10 @@ async def status(call: ToCall) -> Response:
             "RaftBind": raft.bind,
             "RaftAdvertise": raft.advertise,
             "State": raft.state,
-            "Healthy": _is_healthy(raft),
-            "IsPartOfQuorum": raft.is_part_of_quorum,
             "Leader": raft.leader,
             "LeaderURI": raft.leader_uri,
+            "Healthy": _is_healthy(raft),
+            "IsPartOfQuorum": raft.is_part_of_quorum,
             "Peers": list(raft.peers),
         }
     )

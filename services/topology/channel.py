@@ -10,6 +10,7 @@ from enum import Enum
 
 from services.topology.coordinates import NO_COORDINATES, BinlogCoordinates
 from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.travelling import travelling
 
 __all__ = ["NO_TLS", "Channel", "ChannelTls", "ThreadState"]
 
@@ -23,6 +24,7 @@ class ThreadState(str, Enum):
     OTHER = "other"  # Connecting, Preparing
 
 
+@travelling
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelTls:
     """How a channel's connection is encrypted: paths and names as the server shows them, "" where not set."""
@@ -43,6 +45,7 @@ class ChannelTls:
 NO_TLS = ChannelTls()
 
 
+@travelling
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
     """One channel as its server shows it. Seconds; GTID sets are the server's own text."""

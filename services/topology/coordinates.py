@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from functools import total_ordering
 
+from services.topology.travelling import travelling
+
 __all__ = ["NO_COORDINATES", "BinlogCoordinates", "IncomparableCoordinatesError", "InvalidCoordinatesError"]
 
 _MAX_POSITION = 2**63 - 1
@@ -26,6 +28,7 @@ class IncomparableCoordinatesError(ValueError):
 
 
 @total_ordering
+@travelling
 @dataclass(frozen=True, slots=True)
 class BinlogCoordinates:
     """A place in a sequence of binary log files, or of relay log files if ``is_relay``.

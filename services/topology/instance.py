@@ -11,6 +11,7 @@ from enum import Enum
 from services.topology.channel import NO_TLS, Channel, ChannelTls, ThreadState
 from services.topology.coordinates import NO_COORDINATES, BinlogCoordinates
 from services.topology.keys import NO_KEY, InstanceKey
+from services.topology.travelling import travelling
 
 __all__ = ["CheckOutcome", "Instance", "Observation", "ThreadState"]
 
@@ -65,6 +66,7 @@ _SILENCES = frozenset(
 )
 
 
+@travelling
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """One server. Times are seconds; GTID sets are the server's own text.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.topology.travelling import travelling
+
 __all__ = ["NO_KEY", "InstanceKey", "InvalidInstanceKeyError"]
 
 _LONGEST_NUMBER = 18
@@ -14,6 +16,7 @@ class InvalidInstanceKeyError(ValueError):
     """A text that should name an instance does not; the message says why."""
 
 
+@travelling
 @dataclass(frozen=True, slots=True, order=True)
 class InstanceKey:
     """The name of one MySQL server. Sorted by hostname, then port, as the API lists them."""

@@ -18,6 +18,7 @@ from tests.live_routes import (
     refused,
 )  # fmt: skip
 from tests.node import Watched
+from tests.servers import wait_until
 
 # what makes no sense
 
@@ -89,16 +90,32 @@ def test_what_makes_no_sense_is_an_error_envelope(live: Watched, path: str, text
 @pytest.mark.parametrize(
     "path",
     [
-        "discover/{nobody}", f"discover/{_LONG}/3306", "discover/a%00b/3306", "discover/%20/3306",
-        "discover/%FF/3306", "discover/x..y/3306", "recover/{nobody}", "recover/{master}",
-        "recover/{leaf}/{two}", "recover-lite/{master}", "recover/a%00b/1",
+        "recover/{nobody}", "recover/{master}", "recover/{leaf}/{two}", "recover-lite/{master}",
+        "recover/a%00b/1",
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_names_the_server(live: Watched, path: str) -> None:
+def test_a_recovery_that_cannot_be_done_names_the_server(live: Watched, path: str) -> None:
     """Refused with the key of the server that it is about, and nothing has changed."""
     enveloped(live, path, "Key", "ERROR")
     assert sorted(live.node.instances()) == by_key(live.topology.servers)
     assert bare(live, "audit-recovery", "[Recovery]") == []
+
+
+@pytest.mark.parametrize(
+    "server", ["{nobody}", f"{_LONG}/3306", "a%00b/3306", "%20/3306", "%FF/3306", "x..y/3306"]
+)
+def test_what_does_not_answer_is_not_taken_up(live: Watched, server: str) -> None:
+    """Nor is it when it is to be looked at later, as from the reference: no cluster of nobody appears."""
+    since = max((event["Seq"] for event in live.node.api("events")), default=0)
+    enveloped(live, f"async-discover/{server}", "null")
+
+    def told() -> list[str]:
+        later = live.node.api(f"events?since={since}")
+        return [event["Message"] for event in later if event["Message"].startswith("not taken up: ")]
+
+    wait_until(lambda: len(told()) == 1, 30, told)
+    enveloped(live, f"discover/{server}", "null", "ERROR")
+    assert sorted(live.node.instances()) == by_key(live.topology.servers)
 
 
 @pytest.mark.parametrize(

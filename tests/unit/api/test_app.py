@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.wire import instance_text, instance_to_wire
+from api.wire import instance_to_wire
+from api.wire_rows import Compiled
 from services.config import ConfigurationError
 from services.node_view import NotLeaderError, OutcomeUnknownError
 from services.store.errors import StoreBusyError
@@ -103,6 +104,15 @@ async def test_gzip_when_asked(http: httpx.AsyncClient) -> None:
         assert len(raw) < len(plain.content) / 2
 
 
+@pytest.mark.parametrize("path", ["/api/lb-check", "/api/clusters", "/api/instance/nowhere/1", "/nothing"])
+async def test_gzip_of_what_is_short(http: httpx.AsyncClient, path: str) -> None:
+    packed = await http.get(path, headers={"accept-encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    plain = await http.get(path, headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content
+
+
 async def test_root_leads_to_the_clusters(http: httpx.AsyncClient) -> None:
     for path in ("/", "/web", "/web/"):
         reply = await http.get(path)
@@ -188,11 +198,12 @@ async def test_a_snapshot_is_serialised_once(
 ) -> None:
     made = []
 
-    def counting(instance: Instance) -> str:
+    def counting(compiled: Compiled, instance: Instance) -> list[str]:
         made.append(instance)
-        return instance_text(instance)
+        return staying(compiled, instance)
 
-    monkeypatch.setattr("api.instance_texts.instance_text", counting)
+    staying = Compiled.staying
+    monkeypatch.setattr(Compiled, "staying", counting)
     first = await http.get("/api/all-instances")
     for other in ("all-instances", "search?s=", "problems", "masters", "instance/users/3306"):
         assert (await http.get(f"/api/{other}")).status_code == 200

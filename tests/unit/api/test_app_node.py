@@ -12,6 +12,7 @@ import pytest
 from services.config import ConfigurationError
 from services.node_view import EventLog, RefusedError, UnavailableError
 from services.topology.tree import Topology
+from tests.reference_shapes import names_of
 from tests.unit.api.app_client import client_of, memory_node
 from tests.unit.api.memory_node import TOKEN, M, MemoryNode
 
@@ -43,12 +44,13 @@ async def test_health(node: MemoryNode, http: httpx.AsyncClient, path: str) -> N
         "Error": None,
         "AvailableNodes": [own],
         "RaftLeader": "",
-        "IsRaftLeader": False,
         "RaftLeaderURI": "",
         "RaftAdvertise": "",
+        "IsRaftLeader": False,
         "RaftHealthyMembers": None,
         "Warnings": ["unknown key Foo"],
     }
+    assert list(reply.json()["Details"]) == names_of("HealthStatus")
 
 
 @pytest.mark.parametrize("path", ["health", "status"])
@@ -152,8 +154,10 @@ async def test_reload_configuration(node: MemoryNode, http: httpx.AsyncClient) -
 
 
 async def test_headers(http: httpx.AsyncClient) -> None:
-    found = (await http.get("/api/headers", headers={"x-some-thing": "a"})).json()
+    sent = {"x-some-thing": "a", "X-B1C": "b", "x_under": "c"}
+    found = (await http.get("/api/headers", headers=sent)).json()
     assert found["X-Some-Thing"] == ["a"]
+    assert (found["X-B1c"], found["X_under"]) == (["b"], ["c"])  # as Go writes them
     assert found["User-Agent"] == ["curl/8"]
 
 

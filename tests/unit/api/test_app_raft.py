@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from services.raft.view import CANDIDATE, FOLLOWER, LEADER, SHUTDOWN, RaftView
+from tests.reference_shapes import misfits
 from tests.unit.api.memory_node import MemoryNode
 
 A, B, C = (f"{name}.example:10008" for name in "abc")
@@ -54,6 +55,7 @@ def member(node: MemoryNode) -> MemoryNode:
 async def test_what_is_read(member: MemoryNode, http: httpx.AsyncClient, path: str, reply: object) -> None:
     said = await http.get(f"/api/{path}")
     assert (said.status_code, said.json()) == (200, reply)
+    assert path != "raft-status" or misfits(said.json(), "RaftStatus") == []
 
 
 @pytest.mark.parametrize(

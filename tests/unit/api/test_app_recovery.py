@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,8 @@ from services.store.times import shifted, utc_now
 from services.topology.instance import CheckOutcome, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.records import AnalysisEntry, FailureDetection, Recovery
+from tests.reference_shapes import names_of
+from tests.unit.api.app_client import client_of, memory_node
 from tests.unit.api.memory_node import ALONE, R1, R2, TOKEN, M, MemoryNode, fleet, settings
 
 UID = f"1790000000000000000:{TOKEN}"
@@ -168,6 +171,7 @@ async def test_an_old_or_failed_recovery_is_not_the_answer(node: MemoryNode, htt
 async def test_a_recovery_as_the_audit_has_it(node: MemoryNode, http: httpx.AsyncClient) -> None:
     stored = await recovered(node, UID)
     [found] = await listed(http, "audit-recovery")
+    assert list(found) == names_of("Recovery")
     analysis = found.pop("AnalysisEntry")
     assert found == {
         "Id": stored.id,
@@ -274,6 +278,21 @@ async def test_steps_oldest_first(node: MemoryNode, http: httpx.AsyncClient) -> 
     assert await listed(http, "audit-recovery-steps/none") == []
 
 
+async def test_times_are_written_as_the_backend_writes_them(tmp_path: Path) -> None:
+    backend = {"BackendDB": "mysql", "MySQLOrchestratorHost": "db", "MySQLOrchestratorDatabase": "orc"}
+    account = {"MySQLOrchestratorUser": "orc"}
+    async with memory_node(tmp_path, **backend, **account) as node, client_of(node) as http:
+        await recovered(node, UID)
+        shown = START.replace("T", " ").replace("Z", "")
+        [found] = await listed(http, "audit-recovery")
+        assert found["RecoveryStartTimestamp"] == shown
+        for path in ("all-instances", "search?s=orders", "cluster/orders"):  # kept ready, and not
+            seen = {one["LastSeenTimestamp"] for one in await listed(http, path)}
+            assert seen == {"2026-11-22 20:46:24"}, path
+        own = (await http.get("/api/health")).json()["Details"]["ActiveNode"]
+        assert own["LastReported"] == "0001-01-01T00:00:00Z"  # is not the backend's
+
+
 async def test_detections(node: MemoryNode, http: httpx.AsyncClient) -> None:
     detection = FailureDetection(
         analysis_entry=entry(),
@@ -286,6 +305,7 @@ async def test_detections(node: MemoryNode, http: httpx.AsyncClient) -> None:
     for path in ("", "/0", f"/id/{stored.id}", "/alias/orders", "/alias/orders/0"):
         [found] = await listed(http, f"audit-failure-detection{path}")
         assert found["Id"] == stored.id
+    assert list(found) == names_of("Detection")
     assert (found["UID"], found["SuccessorKey"], found["AllErrors"]) == ("", None, None)
     assert (found["RecoveryType"], found["RelatedRecoveryId"]) == ("", 0)
     assert found["RecoveryStartTimestamp"] == found["AnalysisEntry"]["StartActivePeriod"] == START

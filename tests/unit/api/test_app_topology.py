@@ -131,6 +131,11 @@ async def test_problems_leave_out_downtimed_and_ignored(node: MemoryNode, http: 
         ("ORDERS%25com:3306", [R1]),
         ("orders", []),
         ("%25x%25example%25example%25", []),
+        ("_rders-1.example.com:330_", [R1]),
+        ("_orders-1.example.com:3306", []),
+        ("orders-1.example.com:3306_", []),
+        ("o%25_.example%25", [R1]),
+        ("%25_" * 40 + "%25", []),
         ("users.example.com:3306%25users.example.com:3306", []),
     ],
 )

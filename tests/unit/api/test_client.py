@@ -341,7 +341,7 @@ def test_misread_options_are_errors(words: list[str], complaint: str) -> None:
         ([], "No command given"),
         (["-c", "no-such"], "Unsupported command no-such"),
         (["-c", "discover"], "instance must be provided"),
-        (["-c", "topology"], "alias|instance must be provided"),
+        (["-c", "topology"], "instance|alias must be provided"),
         (["-c", "register-candidate", "-i", "a"], "promotion-rule must be provided"),
         (["-c", "ack-all-recoveries"], "reason must be provided"),
         (["-c", "begin-downtime", "-i", "a"], "reason must be provided"),

@@ -436,3 +436,10 @@ def test_the_end_of_a_downtime_is_a_computed_time() -> None:
     assert wire["DowntimeEndTimestamp"] == "2026-11-22 20:46:24"
     assert read(DowntimeEndTimestamp="2026-11-22 20:46:24").downtime_end_timestamp == "2026-11-22T20:46:24Z"
     assert instance_to_wire(Instance(key=A))["DowntimeEndTimestamp"] == ""
+
+
+@pytest.mark.parametrize("time", ["2026-11-22T20:46:24Z", "2026-11-22 20:46:24"])
+def test_times_are_read_as_either_backend_writes_them(time: str) -> None:
+    wire = {"Key": {"Hostname": "a", "Port": 1}, "LastSeenTimestamp": time, "DowntimeEndTimestamp": time}
+    read = instance_from_wire(wire)
+    assert read.last_seen_timestamp == read.downtime_end_timestamp == "2026-11-22T20:46:24Z"

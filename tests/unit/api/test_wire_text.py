@@ -7,16 +7,19 @@ import json
 import typing
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.instance_texts import InstanceTexts
 from api.replies import JsonText, enveloped
 from api.wire import dumps, instance_text, instance_to_wire
+from api.wire_rows import Compiled
 from services.topology.channel import Channel, ChannelTls
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import InstanceKey
+from services.topology.tree import Topology
 from tests.unit.api.memory_node import M, fleet, snapshot
 
 _TEXTS = st.text(alphabet=st.characters(), max_size=12) | st.sampled_from(
@@ -60,6 +63,44 @@ _BY_TYPE[tuple[Channel, ...]] = st.lists(values(Channel), max_size=2).map(tuple)
 @given(values(Instance))
 def test_the_text_is_the_json_of_the_value(instance: Instance) -> None:
     assert instance_text(instance) == dumps(instance_to_wire(instance))
+
+
+@given(st.data())
+def test_what_is_kept_from_the_snapshot_before_is_what_would_be_written_now(data: st.DataObject) -> None:
+    """Whichever field is another one now, also those of which nothing is said."""
+    before = data.draw(values(Instance))
+    hints = typing.get_type_hints(Instance)
+    name = data.draw(st.sampled_from([one.name for one in dataclasses.fields(Instance) if one.name != "key"]))
+    after = dataclasses.replace(before, **{name: data.draw(_BY_TYPE[hints[name]])})
+    texts = InstanceTexts()
+    for instance in (before, after, before):
+        assert texts.of(_only(instance))[M] == instance_text(instance)
+
+
+def _only(instance: Instance) -> Topology:
+    return Topology(instances={instance.key: instance}, clusters=(), now=0.0)
+
+
+def test_of_a_server_that_nobody_looked_at_only_that_is_written_which_time_moves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    staying = Compiled.staying
+
+    def counting(compiled: Compiled, instance: Instance) -> list[str]:
+        made.append(instance.key)
+        return staying(compiled, instance)
+
+    monkeypatch.setattr(Compiled, "staying", counting)
+    texts = InstanceTexts()
+    for now in range(3):
+        one = dataclasses.replace(fleet()[0], seconds_since_last_seen=now, uptime_seconds=now // 2)
+        said = json.loads(texts.of(_only(one))[M])
+        assert (said["SecondsSinceLastSeen"]["Int64"], said["Uptime"]) == (now, now // 2)
+    assert made == [M, M]
+    texts.of(Topology(instances={}, clusters=(), now=0.0))
+    assert json.loads(texts.of(_only(one))[M])["Uptime"] == 1
+    assert made == [M, M, M]  # what has gone is not kept
 
 
 def test_texts_are_those_of_the_newest_snapshot() -> None:
