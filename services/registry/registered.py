@@ -38,6 +38,7 @@ class Registered:
         downtimes = {named(downtime.key): downtime for downtime in self.downtimes if downtime.ends_at > now}
         maintenances = {named(one.key): one for one in self.maintenances if one.ends_at > now}
         names = {one.hostname: one.unresolved_hostname for one in self.unresolves if one.expires_at > now}
+        registry.claim({unresolved: host for host, unresolved in names.items()})
         for key, instance in list(registry.instances.items()):
             maintenance = maintenances.get(key)
             wanted = {

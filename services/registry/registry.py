@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -190,7 +191,7 @@ class Registry:
         instances = list(instances)
         for instance in instances:
             for endpoint in instance.also_known_as:
-                self._names.learn(endpoint, instance.key, now)
+                self._names.recall(endpoint, instance.key, now)
         for instance in instances:
             is_own_name = self._names.resolve(instance.key) == instance.key
             if instance.key not in self._instances and is_own_name:
@@ -326,6 +327,18 @@ class Registry:
         self._names.learn(endpoint, own, now)
         for instance in list(self._instances.values()):
             self._set(instance)
+
+    def claim(self, names: Mapping[str, str]) -> None:
+        """Names that are registered for hosts, each with its host: seen to lead there, they count."""
+        by_host: defaultdict[str, list[str]] = defaultdict(list)
+        for name, host in names.items():
+            by_host[host].append(name)
+        claims = {
+            InstanceKey(name, own.port): own
+            for own in self._instances
+            for name in by_host.get(own.hostname, ())
+        }
+        self._names.claim({key: own for key, own in claims.items() if key not in self._instances})
 
     def reset_names(self) -> None:
         self._names.reset()

@@ -211,3 +211,14 @@ def test_a_promotion_rule_that_a_query_tells_goes_before_a_registered_one(
     registry.register(OWN, promotion_rule="neutral", is_candidate=False)
     assert registry.instances[OWN].promotion_rule == rule
     assert registry.instances[OWN].is_candidate is is_candidate
+
+
+def test_names_that_are_registered_for_a_host_are_claims_for_all_its_instances() -> None:
+    second = InstanceKey("db-1", 3307)
+    registry = registry_with(seen(Instance(key=OWN)), seen(Instance(key=second)), seen(Instance(key=REPLICA)))
+    registry.claim({"db-alias": "db-1", "db-2": "db-1"})
+    assert registry.names.doubtful(1.0) == {
+        ALIAS: OWN,
+        InstanceKey("db-alias", 3307): second,
+        InstanceKey("db-2", 3307): second,
+    }, "what is an instance itself is not said to be another"
