@@ -343,6 +343,27 @@ async def test_a_session_that_the_server_ended_is_lost(server: StandaloneServer,
 # TLS
 
 
+async def test_an_account_that_demands_tls_gets_it_and_a_wrong_password_is_told_as_such(
+    server: StandaloneServer,
+) -> None:
+    """Such an account is refused with 1045, as if the password were wrong."""
+    server.execute("CREATE USER secure@'%' IDENTIFIED BY 'x' REQUIRE SSL")
+    try:
+        error = await _refusal(server.key, Login("secure", "x"), timeout=5)
+        assert (error.outcome, error.errno) == (CheckOutcome.DENIED, 1045)
+        mixed = Login("secure", "x", tls=TlsFiles(verify=False))
+        connection = await Connection.open(server.key, mixed, timeout=5)
+        ((row,),) = await connection.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'", timeout=5)
+        assert row["Value"]
+        await connection.close()
+        for files in (TlsFiles(verify=False), TlsFiles(ca="/no/such/file.pem")):
+            wrong = Login("secure", "y", tls=files)
+            error = await _refusal(server.key, wrong, timeout=5)
+            assert (error.outcome, error.errno) == (CheckOutcome.DENIED, 1045)
+    finally:
+        server.execute("DROP USER secure@'%'")
+
+
 @pytest.mark.parametrize("always", [True, False])
 async def test_tls_is_spoken_always_or_where_the_server_demands_it(
     server: StandaloneServer, login: Login, always: bool
