@@ -181,13 +181,13 @@ class TopologyActor:
         """Those that live go on; each looks at once, as what is known from the store has no age."""
         with contextlib.suppress(NodeError):
             self._probes.found(await ray_nodes())
-        await self._probes.end_strangers(self._ready().instances, self._settings.ProbeActorsMax)
+        await self._probes.end_strangers(self._ready().watched, self._settings.ProbeActorsMax)
         await self._arrange_probes()
-        await self._probes.look(self._ready().instances, burst=False)
+        await self._probes.look(self._ready().watched, burst=False)
 
     async def _arrange_probes(self) -> None:
         if not self._stopping:
-            await self._probes.arrange(self._ready().instances, self._settings.ProbeActorsMax)
+            await self._probes.arrange(self._ready().watched, self._settings.ProbeActorsMax)
 
     async def report(self, name: str, observations: list[Observation]) -> None:
         """A probe's news. Idempotent: merging the same observation twice changes nothing."""

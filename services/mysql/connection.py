@@ -15,6 +15,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ class Connection:
         self._watched: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._closed = False
         self._busy = False
+        self._opened_at = time.monotonic()
         self._released = threading.Lock()  # taken once, by whoever gives the descriptor back
 
     @classmethod
@@ -233,6 +235,10 @@ class Connection:
             loop, fd = self._watched
             self._watched = None
             loop.remove_reader(fd)
+
+    def is_older(self, seconds: float) -> bool:
+        """Than a lifetime; 0: none is set."""
+        return 0 < seconds < time.monotonic() - self._opened_at
 
     @property
     def closed(self) -> bool:
