@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.node_errors import RefusedError
-from services.registering.request import Book, Request, checked_key
+from services.registering.request import AGREED_CHARACTERS_MAX, Book, Request, checked_key
 from services.topology.keys import InstanceKey
 
 __all__ = ["SnapshotCluster"]
-
-_CHARACTERS_MAX = 300_000  # what is agreed on in raft at once has a limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +21,9 @@ class SnapshotCluster(Request[None]):
     text: str
 
     async def carry_out(self, book: Book) -> None:
-        if len(self.text) > _CHARACTERS_MAX:
+        if len(self.text) > AGREED_CHARACTERS_MAX:
             raise RefusedError(
-                f"the tree of {self.key} has {len(self.text)} characters: {_CHARACTERS_MAX} can be kept"
+                f"the tree of {self.key} has {len(self.text)} characters: {AGREED_CHARACTERS_MAX} can be kept"
             )
         await book.store.audit.add(
             book.entry("snapshot-topologies", f"\n{self.text}", key=checked_key(self.key), by=self.by)
