@@ -466,6 +466,16 @@ class TopologyActor:
             self._event("forgotten", f"forgot {key}", key, "")
         await self._arrange_probes()
 
+    async def found_here(self) -> list[InstanceKey]:
+        """In raft: servers that only this node knows, for the member that acts."""
+        self._ready()
+        return sorted(self._durable.found_here) if self._durable is not None else []
+
+    async def learn(self, keys: list[InstanceKey]) -> None:
+        """Other members of raft have found these."""
+        registry, now = self._ready(), time.monotonic()
+        await self._take_up(frozenset(key for key in keys if registry.add(key, now)))
+
     async def hostname_resolves(self) -> dict[str, tuple[str, int]]:
         """Name to what it stands for, and until when that is believed, in Unix nanoseconds."""
         registry, now, clock = self._ready(), time.monotonic(), time.time()

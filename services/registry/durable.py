@@ -99,10 +99,15 @@ class Durable:
     def seed(self, keys: Iterable[InstanceKey]) -> None:
         """This node was told of these servers: with the next synchronisation, whoever acts is too.
 
-        In raft every node is told the same ones.
+        In raft the one that acts asks for them (`found_here`).
         """
         if not self._in_raft:
             self._seeds |= frozenset(keys)
+
+    @property
+    def found_here(self) -> frozenset[InstanceKey]:
+        """In raft: servers that are known to this node, and not agreed on."""
+        return frozenset(self._registry.instances.keys() - self._in_store) if self._in_raft else frozenset()
 
     async def _share_seeds(self) -> None:
         seeds = self._seeds
