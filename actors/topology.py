@@ -249,13 +249,18 @@ class TopologyActor:
     async def _forget_unseen(self) -> None:
         """Only the acting node forgets; the others follow."""
         hours = self._settings.UnseenInstanceForgetHours
-        if not hours or self._durable is None or not self._durable.acts:
+        if not hours or self._durable is None:
+            return
+        if not self._durable.acts:
+            await self._durable.forget_emptied(time.monotonic(), 3600.0 * hours)  # it counts anew
             return
         limit = shifted(utc_now(), -3600.0 * hours)
         keys = self._ready().long_unseen(time.monotonic(), limit, 3600.0 * hours)
         if keys:
             _log.info("not seen for long", hours=hours, instances=[str(key) for key in keys])
             await self.forget(list(keys))
+        with contextlib.suppress(StoreError):  # the next time will do
+            await self._durable.forget_emptied(time.monotonic(), 3600.0 * hours)
 
     def _durable_unfenced(self) -> frozenset[InstanceKey]:
         return self._durable.deposed_keys if self._durable else frozenset()

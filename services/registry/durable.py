@@ -11,6 +11,7 @@ from dataclasses import replace
 import structlog
 
 from services.measuring.samples import Measured
+from services.registry.emptied import EmptiedClusters
 from services.registry.facts import facts_from_json, facts_to_json, lasting_facts
 from services.registry.lost import settle
 from services.registry.registered import Registered
@@ -61,6 +62,7 @@ class Durable:
         store.database.note = self.measured.query
         self._clusters: dict[str, ClusterRecord] = {}
         self._deposed: tuple[DeposedMaster, ...] = ()
+        self._emptied = EmptiedClusters()
         self._promotions = 0
         self._identifying = asyncio.Lock()
         self._reading = asyncio.Lock()
@@ -380,6 +382,20 @@ class Durable:
             self._kept.pop(key, None)
             self._behind.discard(key)
         await self._store.instances.forget(keys)
+
+    async def forget_emptied(self, now: float, seconds: float) -> None:
+        """Forget the clusters that have had no server for so long, if this node acts. Raises StoreError."""
+        if not self.acts:
+            self._emptied.begin_anew()
+            return
+        topology = self._registry.topology(now)
+        for record in self._emptied.over(self._clusters.values(), topology, now, seconds):
+            await self._store.clusters.forget(record.id)
+            del self._clusters[record.id]
+            said = f"cluster {record.alias or record.master_key} is forgotten: none of its servers is known"
+            await self._store.audit.add(AuditEntry(at=utc_now(), type="forget-cluster", message=said))
+            self._event("forgotten", said, NO_KEY, "")
+            self._publish_identities()
 
     async def close(self) -> None:
         await self._behind.close()
