@@ -14,6 +14,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -48,6 +49,7 @@ from services.node_view import (
     UnknownInstanceError,
 )
 from services.policies import login, registry_policy, watch_policy
+from services.registering import RegularSnapshots, SnapshotCluster
 from services.registry.durable import Durable
 from services.registry.registry import Changes, Registry
 from services.store.backend import backend_of
@@ -60,6 +62,7 @@ from services.topology.keys import NO_KEY, InstanceKey, InvalidInstanceKeyError
 __all__ = ["TopologyActor"]
 
 _PUSH_SECONDS = 2.0
+_REGISTER_SECONDS = 10.0
 _REPORT_SECONDS = 0.5  # from the end of a check until it is known here
 _PROBE_SILENCE_SECONDS = 2.0  # beyond the poll interval
 _log = structlog.get_logger(__name__)
@@ -117,6 +120,7 @@ class TopologyActor:
         every(1.0, self._tick)
         every(0.5, self._keep_names)
         every(60.0, self._forget_unseen)
+        every(60.0, partial(self._take_snapshots, RegularSnapshots(time.monotonic())))
         every(1.0, self._watch_leader)
         every(1.0, self._watch_gateways)
         every(2.0, self._watch_probes)
@@ -261,6 +265,14 @@ class TopologyActor:
             await self.forget(list(keys))
         with contextlib.suppress(StoreError):  # the next time will do
             await self._durable.forget_emptied(time.monotonic(), 3600.0 * hours)
+
+    async def _take_snapshots(self, regular: RegularSnapshots) -> None:
+        async def register(snapshot: SnapshotCluster) -> None:
+            await self._leader.call("register", snapshot, timeout=_REGISTER_SECONDS)
+
+        if self._durable is not None and self._durable.acts:
+            now = time.monotonic()
+            await regular.take_if_due(self._ready().topology(now), self._settings, now, register)
 
     def _durable_unfenced(self) -> frozenset[InstanceKey]:
         return self._durable.deposed_keys if self._durable else frozenset()
