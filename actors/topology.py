@@ -418,7 +418,7 @@ class TopologyActor:
         return found
 
     async def discover(self, key: InstanceKey, background: bool) -> Instance | None:
-        """Probe a server once, here and now, and watch it from then on."""
+        """Probe a server once, here and now, and watch it from then on. None: a filter leaves it out."""
         registry = self._ready()
         if registry.policy.ignores_host(key):
             return None
@@ -441,7 +441,7 @@ class TopologyActor:
             raise RefusedError(f"{key}: {observation.error}", key)
         key = registry.names.resolve(key)
         if key in changes.dropped:
-            raise RefusedError(f"{key}: {changes.notes[-1][1] if changes.notes else 'left out'}", key)
+            return None
         if self._durable is not None:
             await self._durable.identify(registry.topology(time.monotonic()))
         return registry.topology(time.monotonic()).instances[key]
