@@ -22,6 +22,7 @@ from actors.logs import configure_logging
 from actors.names import GATEWAY, LEADER_LOCK, TOPOLOGY, TOPOLOGY_LOCK, head_options
 from actors.news import NewsQueue
 from actors.seats import eyes_of, register, take_seat
+from actors.sharing import answer_what_is_found, learn_what_is_found
 from actors.spec import Configuration, NodeSpec
 from actors.supervision import ORPHAN_SECONDS, watch_over
 from actors.tasks import Periodic, until_started
@@ -46,6 +47,7 @@ from services.node_view import (
 from services.policies import login
 from services.raft.errors import RaftError
 from services.registering import Book, Request
+from services.registry.sharing import WHAT_IS_FOUND
 from services.store.backend import backend_of
 from services.store.errors import StoreError, StoreTimeoutError
 from services.store.recoveries import RecoveryFilter
@@ -124,7 +126,7 @@ class LeaderActor:
             store,
             prepare=self._bring_topology_up_to_date,
             applied=self._agreed,
-            answer=lambda question: answer_with(login(self._settings), question),
+            answer=self._answer,
         )
         self._eyes = eyes_of(self._election, lambda: self._settings, self._disputed)
         self._coordinator = Coordinator(
@@ -136,7 +138,9 @@ class LeaderActor:
             eyes=self._eyes,
         )
         self._periodic.run(self._news.send)
-        if not settings.RaftEnabled:
+        if settings.RaftEnabled:
+            self._periodic.every(float(settings.InstancePollSeconds), self._learn)
+        else:
             self._registration = register(self._spec, settings, self._store)
             self._periodic.every(1.0, self._report)
         await self._elect()
@@ -145,6 +149,16 @@ class LeaderActor:
         self._periodic.every(1.0, self._watch_topology)
         self._periodic.every(3600.0, self._purge)
         self._periodic.every(float(settings.InstancePollSeconds), self._expire)
+
+    async def _answer(self, question: bytes) -> bytes:
+        """What this raft member says to another's question. Raises ValueError or NodeError."""
+        if question == WHAT_IS_FOUND:
+            return await answer_what_is_found(self._topology)
+        return await answer_with(login(self._settings), question)
+
+    async def _learn(self) -> None:
+        if isinstance(self._election, RaftSeat) and self._mandate() is not None:
+            await learn_what_is_found(self._election.node, self._topology)
 
     @property
     def _settings(self) -> Settings:

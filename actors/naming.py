@@ -43,8 +43,6 @@ async def keep_names(registry: Registry, login: Callable[[], Login]) -> frozense
             registry.learned(endpoint, own, now)
         elif is_same is None:  # one of them does not answer: what was known stands
             registry.names.defer(endpoint, now + _AGAIN_SECONDS)
-        else:
-            registry.names.unlearn(endpoint)
-            if registry.add(endpoint, now):
-                new |= {endpoint}
+        elif registry.names.unlearn(endpoint) and registry.add(endpoint, now):
+            new |= {endpoint}
     return new

@@ -14,6 +14,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -49,6 +50,7 @@ from services.node_view import (
     UnknownInstanceError,
 )
 from services.policies import login, registry_policy, watch_policy
+from services.registering import RegularSnapshots, SnapshotCluster
 from services.registry.durable import Durable
 from services.registry.registry import Changes, Registry
 from services.store.backend import backend_of
@@ -61,6 +63,7 @@ from services.topology.keys import NO_KEY, InstanceKey, InvalidInstanceKeyError
 __all__ = ["TopologyActor"]
 
 _PUSH_SECONDS = 2.0
+_REGISTER_SECONDS = 10.0
 _REPORT_SECONDS = 0.5  # from the end of a check until it is known here
 _PROBE_SILENCE_SECONDS = 2.0  # beyond the poll interval
 _log = structlog.get_logger(__name__)
@@ -123,6 +126,7 @@ class TopologyActor:
         every(1.0, self._tick)
         every(0.5, self._keep_names)
         every(60.0, self._forget_unseen)
+        every(60.0, partial(self._take_snapshots, RegularSnapshots(time.monotonic())))
         every(1.0, self._watch_leader)
         every(1.0, self._watch_gateways)
         every(2.0, self._watch_probes)
@@ -187,13 +191,13 @@ class TopologyActor:
         """Those that live go on; each looks at once, as what is known from the store has no age."""
         with contextlib.suppress(NodeError):
             self._probes.found(await ray_nodes())
-        await self._probes.end_strangers(self._ready().instances, self._settings.ProbeActorsMax)
+        await self._probes.end_strangers(self._ready().watched, self._settings.ProbeActorsMax)
         await self._arrange_probes()
-        await self._probes.look(self._ready().instances, burst=False)
+        await self._probes.look(self._ready().watched, burst=False)
 
     async def _arrange_probes(self) -> None:
         if not self._stopping:
-            await self._probes.arrange(self._ready().instances, self._settings.ProbeActorsMax)
+            await self._probes.arrange(self._ready().watched, self._settings.ProbeActorsMax)
 
     async def report(self, name: str, observations: list[Observation]) -> None:
         """A probe's news. Idempotent: merging the same observation twice changes nothing."""
@@ -255,13 +259,26 @@ class TopologyActor:
     async def _forget_unseen(self) -> None:
         """Only the acting node forgets; the others follow."""
         hours = self._settings.UnseenInstanceForgetHours
-        if not hours or self._durable is None or not self._durable.acts:
+        if not hours or self._durable is None:
+            return
+        if not self._durable.acts:
+            await self._durable.forget_emptied(time.monotonic(), 3600.0 * hours)  # it counts anew
             return
         limit = shifted(utc_now(), -3600.0 * hours)
         keys = self._ready().long_unseen(time.monotonic(), limit, 3600.0 * hours)
         if keys:
             _log.info("not seen for long", hours=hours, instances=[str(key) for key in keys])
             await self.forget(list(keys))
+        with contextlib.suppress(StoreError):  # the next time will do
+            await self._durable.forget_emptied(time.monotonic(), 3600.0 * hours)
+
+    async def _take_snapshots(self, regular: RegularSnapshots) -> None:
+        async def register(snapshot: SnapshotCluster) -> None:
+            await self._leader.call("register", snapshot, timeout=_REGISTER_SECONDS)
+
+        if self._durable is not None and self._durable.acts:
+            now = time.monotonic()
+            await regular.take_if_due(self._ready().topology(now), self._settings, now, register)
 
     def _durable_unfenced(self) -> frozenset[InstanceKey]:
         return self._durable.deposed_keys if self._durable else frozenset()
@@ -407,7 +424,10 @@ class TopologyActor:
         return found
 
     async def discover(self, key: InstanceKey, background: bool) -> Instance | None:
-        """Probe a server once, and watch it from then on if it answers: now, or when there is time."""
+        """Probe a server once, and watch it from then on if it answers: now, or when there is time.
+
+        None: a filter leaves it out.
+        """
         registry = self._ready()
         if registry.policy.ignores_host(key):
             return None
@@ -429,7 +449,7 @@ class TopologyActor:
             raise RefusedError(f"{key}: {observation.error}")
         key = registry.names.resolve(key)
         if key in changes.dropped:
-            raise RefusedError(f"{key}: {changes.notes[-1][1] if changes.notes else 'left out'}")
+            return None
         if self._durable is not None:
             await self._durable.identify(registry.topology(time.monotonic()))
         return registry.topology(time.monotonic()).instances[key]
@@ -470,6 +490,16 @@ class TopologyActor:
         for key in keys:
             self._event("forgotten", f"forgot {key}", key, "")
         await self._arrange_probes()
+
+    async def found_here(self) -> list[InstanceKey]:
+        """In raft: servers that only this node knows, for the member that acts."""
+        self._ready()
+        return sorted(self._durable.found_here) if self._durable is not None else []
+
+    async def learn(self, keys: list[InstanceKey]) -> None:
+        """Other members of raft have found these."""
+        registry, now = self._ready(), time.monotonic()
+        await self._take_up(frozenset(key for key in keys if registry.add(key, now)))
 
     async def hostname_resolves(self) -> dict[str, tuple[str, int]]:
         """Name to what it stands for, and until when that is believed, in Unix nanoseconds."""

@@ -10,9 +10,15 @@ from functools import partial
 
 from services.analysis.policy import AnalysisPolicy
 from services.config import Settings, cluster_matches, hostname_matches
+from services.topology.render import RenderPolicy
 from services.topology.tree import TreePolicy
 
-__all__ = ["analysis_policy", "tree_policy"]
+__all__ = ["analysis_policy", "render_policy", "tree_policy"]
+
+
+def render_policy(settings: Settings) -> RenderPolicy:
+    lag_seconds = settings.ReasonableMaintenanceReplicationLagSeconds
+    return RenderPolicy(reasonable_maintenance_replication_lag_seconds=lag_seconds)
 
 
 def tree_policy(settings: Settings) -> TreePolicy:

@@ -50,6 +50,7 @@ def watch_policy(settings: Settings) -> WatchPolicy:
         heartbeat=settings.InstanceHeartbeatMilliseconds / 1000,
         connect_timeout=float(settings.MySQLConnectTimeoutSeconds),
         read_timeout=float(settings.MySQLDiscoveryReadTimeoutSeconds),
+        lifetime=float(settings.MySQLConnectionLifetimeSeconds),
         dead_factor=settings.DeadInstancePollSecondsMultiplyFactor,
         dead_max=float(settings.DeadInstancePollSecondsMax),
         dead_at_once=settings.DeadInstanceDiscoveryMaxConcurrency,

@@ -15,7 +15,8 @@ from api.wire import INSTANCE_TYPE
 from api.wire_records import cluster_to_wire
 from api.wire_types import ClusterInfo
 from services.config import endpoint_matches
-from services.registering import SnapshotCluster
+from services.deciding_policies import render_policy
+from services.registering import snapshots_of
 from services.topology.control_replicas import control_replicas
 from services.topology.instance import Instance
 from services.topology.render import RenderPolicy, topology_tabulated, topology_text
@@ -142,9 +143,7 @@ async def tabulated_of_instance(call: ToCall, host: str, port: str) -> Response:
 async def snapshot(call: ToCall) -> Response:
     """Keep every cluster's tree in the audit, as it is now; gives the time that it took."""
     began = time.monotonic()
-    for cluster in call.topology.clusters:
-        text = topology_text(call.topology.instances_of(cluster), _render_policy(call))
-        request = SnapshotCluster(key=cluster.master_key, text=text, by=call.caller.user)
+    for request in snapshots_of(call.topology, call.settings, by=call.caller.user):
         await call.node.register(request)
     took = f"{(time.monotonic() - began) * 1000:.3f}ms"
     return call.ok(f"Topology snapshot of {len(call.topology.clusters)} clusters taken", took)
@@ -166,17 +165,12 @@ def _members(call: Call, cluster: Cluster) -> Response:
 
 
 def _text(call: Call, cluster: Cluster, render: Render) -> Response:
-    policy = _render_policy(call)
+    policy = render_policy(call.settings)
     return call.cached_ok(
         (render.__name__, cluster.name),
         f"Topology for cluster {cluster.name}",
         lambda: render(call.topology.instances_of(cluster), policy),
     )
-
-
-def _render_policy(call: Call) -> RenderPolicy:
-    lag_seconds = call.settings.ReasonableMaintenanceReplicationLagSeconds
-    return RenderPolicy(reasonable_maintenance_replication_lag_seconds=lag_seconds)
 
 
 def _writeable_master(call: Call, cluster: Cluster) -> Instance | None:

@@ -13,7 +13,7 @@ from api.replies import JsonText, bare
 from api.routes.call import BadRequestError, Call, ToCall, changing_router, reading_router, route
 from api.wire import INSTANCE_TYPE, instance_to_wire, key_to_wire
 from api.wire_types import Key
-from services.config import endpoint_matches
+from services.config import Settings, endpoint_matches
 from services.node_view import UnknownInstanceError
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
@@ -94,7 +94,7 @@ async def problems(call: ToCall) -> Response:
 
     def fits(candidate: Instance) -> bool:
         return (
-            bool(candidate.problems)
+            (bool(candidate.problems) or _is_behind(candidate, call.settings))
             and not candidate.is_downtimed
             and not endpoint_matches(ignored, candidate.key.hostname, candidate.key.port)
             and (not pattern or _is_like(candidate.cluster_name, pattern))
@@ -174,6 +174,14 @@ async def forget(call: ToCall, host: str, port: str) -> Response:
         raise UnknownInstanceError(f"Cannot forget {key}: no such instance is known")
     await call.node.forget(key)
     return call.ok(f"Instance forgotten: {key}", key_to_wire(key))
+
+
+def _is_behind(instance: Instance, settings: Settings) -> bool:
+    """By the channel's own word, whatever ReplicationLagQuery tells: `problems` lists it too."""
+    behind = instance.seconds_behind_master
+    if behind is None:
+        return False
+    return abs(behind - instance.sql_delay_seconds) > settings.ReasonableReplicationLagSeconds
 
 
 def _is_like(text: str, pattern: str) -> bool:

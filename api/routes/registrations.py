@@ -29,6 +29,7 @@ from services.registering import (
     SetClusterAlias,
 )
 from services.registering.durations import InvalidDurationError, seconds_of
+from services.registry.registered import detected_rules
 from services.store.times import utc_now
 
 __all__ = ["changes", "here", "reads"]
@@ -136,9 +137,12 @@ async def register_candidate(call: ToCall, host: str, port: str, rule: str) -> R
 
 @route(here, "bulk-promotion-rules", reply=Bare(list[CandidateDatabaseInstance]))
 async def bulk_promotion_rules(call: ToCall) -> Response:
-    """All registered promotion rules."""
-    rules = await call.node.store.registrations.candidates(utc_now())
-    return bare([candidate_to_wire(rule) for rule in rules])
+    """All promotion rules: registered ones, and those that `DetectPromotionRuleQuery` tells."""
+    registered = await call.node.store.registrations.candidates(utc_now())
+    lasting = call.settings.CandidateInstanceExpireMinutes * 60.0
+    told = detected_rules(call.topology.instances.values(), lasting)
+    rules = {rule.key: rule for rule in (*registered, *told)}
+    return bare([candidate_to_wire(rules[key]) for key in sorted(rules)])
 
 
 # names

@@ -23,6 +23,7 @@ from services.execution.relay_logs import (
     keep_nothing_unexecuted,
     read_text,
 )
+from services.execution.source_names import source_host
 from services.mysql.channel_facts import default_channel
 from services.mysql.connection import Row
 from services.mysql.errors import ConnectError, LostError, StatementError
@@ -270,8 +271,9 @@ async def _point_and_start(step: Step, env: Environment, session: ActingSession)
 
     Returns the channel as it is then.
     """
+    name = await source_host(step, env)
     try:
-        host = quoted_host(step.source.hostname)
+        host = quoted_host(name)
     except ValueError as error:
         raise StepFailedError(step, str(error)) from None
     await env.sessions.stopped(step.instance)
@@ -280,7 +282,7 @@ async def _point_and_start(step: Step, env: Environment, session: ActingSession)
         raise StepFailedError(step, "it has no replication channel any more")
     dialect, statements = session.dialect, [session.dialect.start_replica]
     if step.place:
-        await point_to_place(step, env, session, host, channel)
+        await point_to_place(step, env, session, name, channel)
     else:
         by_gtid = _by_gtid(session, channel)
         if dialect.mariadb:

@@ -34,8 +34,7 @@ async def register_downtimes(
             begins_at=now,
             ends_at=shifted(now, minutes * 60.0 if minutes else LOST_SECONDS),
         )
-        said = f"owner: {owner}, reason: {LOST_IN_RECOVERY}, until {downtime.ends_at}"
-        entry = AuditEntry(at=now, type="begin-downtime", instance=key, message=said)
+        entry = AuditEntry(at=now, type="begin-downtime", instance=key, message=downtime.said)
         await registrations.begin_downtime(downtime, entry)
     entry = AuditEntry(at=now, type="end-downtime", instance=successor, message="it was promoted")
     await registrations.end_downtime(successor, entry)

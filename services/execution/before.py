@@ -25,6 +25,7 @@ _PLAIN = (
     "semi_sync_master_wait_no_replica",
 )
 _THREADS = ("receiver_state", "applier_state")
+_SOURCE_HOST = "source_host"  # not in the journals of earlier versions
 
 
 def before_to(instances: Iterable[Instance]) -> str:
@@ -34,7 +35,7 @@ def before_to(instances: Iterable[Instance]) -> str:
             {
                 "host": instance.key.hostname,
                 "port": instance.key.port,
-                **{name: getattr(instance, name) for name in _PLAIN},
+                **{name: getattr(instance, name) for name in (*_PLAIN, _SOURCE_HOST)},
                 **{name: getattr(instance, name).value for name in _THREADS},
             }
             for instance in instances
@@ -49,5 +50,6 @@ def before_from(text: str) -> dict[InstanceKey, Instance]:
         key = InstanceKey(values["host"], values["port"])
         facts: dict[str, Any] = {name: values[name] for name in _PLAIN}
         facts |= {name: ThreadState(values[name]) for name in _THREADS}
+        facts[_SOURCE_HOST] = values.get(_SOURCE_HOST, "")
         found[key] = Instance(key=key, **facts)
     return found

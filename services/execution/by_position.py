@@ -13,7 +13,7 @@ from services.execution.environment import Environment
 from services.execution.errors import NoProgressError, StepFailedError
 from services.execution.relay_logs import TORN_STOP_SECONDS, channel_of, is_torn
 from services.mysql.connection import Row
-from services.mysql.session import ActingSession, quoted_file
+from services.mysql.session import ActingSession, quoted_file, quoted_host
 from services.planning.plan import Step
 from services.topology.coordinates import BinlogCoordinates
 
@@ -65,7 +65,7 @@ async def point_to_place(
     step: Step, env: Environment, session: ActingSession, host: str, channel: Row
 ) -> None:
     """Once only: repeated after it has begun to replicate from there, it would execute things twice."""
-    if (channel["Source_Host"], int(channel["Source_Port"])) == (step.source.hostname, step.source.port):
+    if (channel["Source_Host"], int(channel["Source_Port"])) == (host, step.source.port):
         return
     place = BinlogCoordinates.parse(step.place)
     if channel["Replica_IO_Running"] != "No":
@@ -76,7 +76,7 @@ async def point_to_place(
         # stopped, the relay log is thrown away. An applier in the middle of something takes a minute for it.
         await session.act(session.dialect.stop_replica, step=str(step.number), timeout=TORN_STOP_SECONDS)
     statement = session.dialect.change_position_to(
-        host, step.source.port, quoted_file(place.log_file), place.log_pos
+        quoted_host(host), step.source.port, quoted_file(place.log_file), place.log_pos
     )
     await session.act(statement, step=str(step.number))
 

@@ -23,6 +23,7 @@ from services.execution.errors import (
     StepFailedError,
 )
 from services.execution.executor import Executor, steps_from_json, steps_to_json
+from services.execution.source_names import named_as_known, names_of
 from services.mysql.errors import ConnectError, LostError
 from services.planning.candidates import PromotionPolicy
 from services.planning.master_recovery import Frozen, plan_drain, plan_freeze, plan_promotion
@@ -86,6 +87,7 @@ class DeadMasterRecovery:
         """
         say = self._env.journal.say
         self._env.before.update({replica.key: replica for replica in replicas})
+        self._env.names.update(names_of((failed, *replicas)))
         freeze = plan_freeze(self._cluster_id, failed, replicas)
         self._journal_plan(freeze, before=replicas, executed=failed.executed)
         self._touched += freeze.steps
@@ -134,6 +136,9 @@ class DeadMasterRecovery:
         remembered += [entry.detail for entry in entries if entry.kind == BEFORE_KIND]
         for text in remembered:
             self._env.before.update(before_from(text))
+        for detail in details:  # earlier versions wrote none
+            names = [InstanceKey(*name) for name in detail.get("names", ())]
+            self._env.names.update(dict.fromkeys(names, self._failed))
         opened = await self._promoted_candidate(entries, steps)
         if opened is None:
             begun = {entry.step_no for entry in entries if entry.phase is JournalPhase.INTENT}
@@ -245,7 +250,8 @@ class DeadMasterRecovery:
         read = await session.read_replica(replica, timeout=self._env.timing.statement)
         # The lag that a query told is not asked again here; a channel that is stopped tells none.
         lags = [lag for lag in (replica.replication_lag_seconds, read.replication_lag_seconds) if lag]
-        return replace(read, replication_lag_seconds=max(lags, default=None))
+        read = replace(read, replication_lag_seconds=max(lags, default=None))
+        return named_as_known(read, self._env)
 
     async def _promote(self, plan: Plan) -> Outcome:
         self._journal_plan(plan)
@@ -340,6 +346,9 @@ class DeadMasterRecovery:
             "lost": {str(key): why for key, why in plan.lost.items()},
             "executed": executed,
             "hooks": self._env.hook_facts,
+            "names": [
+                (name.hostname, name.port) for name, key in self._env.names.items() if key == self._failed
+            ],
         }
         entry = JournalEntry(
             recovery_uid=self._env.recovery_uid,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from services.execution.environment import Environment
 from services.execution.errors import StepFailedError
 from services.execution.relay_logs import channel_of, is_torn
+from services.execution.source_names import source_of
 from services.mysql.connection import Row
 from services.mysql.session import ActingSession, quoted_file, quoted_host
 from services.planning.plan import Step
@@ -24,9 +25,9 @@ async def detach(step: Step, env: Environment) -> None:
     channel = await channel_of(session)
     if channel is None:
         return
-    if (channel["Source_Host"], int(channel["Source_Port"])) != (step.source.hostname, step.source.port):
+    if source_of(channel, env) != step.source:
         return
-    host, number = f"'//{quoted_host(step.source.hostname)[1:]}", str(step.number)
+    host, number = f"'//{quoted_host(str(channel['Source_Host']))[1:]}", str(step.number)
     by_gtid = session.dialect.change_source_to(host, step.source.port, auto_position=False)
     has_auto_position = str(channel.get("Auto_Position", 0)) == "1"
     if not has_auto_position:

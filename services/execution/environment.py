@@ -145,6 +145,10 @@ class Environment:
     is_master: Callable[[InstanceKey], Awaitable[bool]] = _is_not
     """Whether the store has this server as the cluster's master by now."""
     detach_lost: bool = False
+    names: dict[InstanceKey, InstanceKey] = field(default_factory=dict)
+    """Other endpoints under which replicas may know a server, and that server."""
+    same: dict[tuple[InstanceKey, InstanceKey], asyncio.Task[bool | None]] = field(default_factory=dict)
+    """Pairs of endpoints that were compared in this recovery; see ``source_names``."""
 
     async def remember(self, before: Instance, step: Step) -> None:
         """Durably, before ``step`` changes a server that the plan did not expect to find alive."""

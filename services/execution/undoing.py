@@ -33,7 +33,8 @@ async def restore(
         await apply_semi_sync_source(session, was, enabled=enabled, step=label)
     if StepKind.COVER in kinds:
         await session.act(session.dialect.stop_replica, step=label, timeout=env.timing.stop)
-        back = session.dialect.change_source_to(quoted_host(failed_master.hostname), failed_master.port)
+        host = quoted_host(before.source_host or failed_master.hostname)
+        back = session.dialect.change_source_to(host, failed_master.port)
         await session.act(back, step=label)
     await _threads(env, session, before, kinds, label)
 

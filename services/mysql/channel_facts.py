@@ -80,6 +80,7 @@ def channel_of(row: Row) -> Channel:
     return Channel(
         name=_name(row),
         master_key=InstanceKey(str(row["Source_Host"]), int(row["Source_Port"])),
+        source_host=str(row["Source_Host"]),
         master_uuid=str(row.get("Source_UUID", "No")),
         master_server_id=int(row.get("Source_Server_Id") or 0),
         user=text(row.get("Source_User")),

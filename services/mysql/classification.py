@@ -107,12 +107,15 @@ class Classifier:
         pause: float,
         timeout: float,
         news: Callable[[], None],
+        lifetime: float = 0.0,
     ) -> None:
+        """``lifetime`` of its connection, in seconds; 0: as long as it lasts."""
         self._key = key
         self._login = login
         self._queries = queries
         self._pause = pause
         self._timeout = timeout
+        self._lifetime = lifetime
         self._news = news
         self._answers = asyncio.Event()
         self._connection: Connection | None = None
@@ -156,6 +159,8 @@ class Classifier:
             self._drop()
 
     async def _ask(self) -> None:
+        if self._connection is not None and self._connection.is_older(self._lifetime):
+            self._drop()
         if self._connection is None or self._connection.closed:
             self._connection = await Connection.open(self._key, self._login, timeout=self._timeout)
             with contextlib.suppress(StatementError):  # MySQL's: what we do not await any more ends there too

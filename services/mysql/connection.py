@@ -15,6 +15,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ _DOUBTFUL_RESOLVERS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="reso
 _doubtful: set[str] = set()
 """Names that did not resolve: they wait for each other, and keep no thread from the others."""
 _SECURE_TRANSPORT_REQUIRED = 3159
+_ACCESS_DENIED = 1045
+"""Also said of an account that is made with REQUIRE SSL, whatever the password."""
 _GREETING_PEEK_BYTES = 64
 _GREETING_VERSIONS = (0x09, 0x0A, 0xFF)  # protocol 9, 10, or an error packet
 _NETWORK_ERRORS = frozenset({0, 1053, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 3169, 4031})
@@ -64,7 +67,7 @@ class Login:
     password: str = field(repr=False)
     tls: TlsFiles | None = None
     tls_always: bool = False
-    """False: only for a server that answered 3159, secure transport required."""
+    """False: only for a server that refuses to be talked to without, or this account (3159, 1045)."""
 
 
 @lru_cache(maxsize=8)
@@ -90,6 +93,7 @@ class Connection:
         self._watched: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._closed = False
         self._busy = False
+        self._opened_at = time.monotonic()
         self._released = threading.Lock()  # taken once, by whoever gives the descriptor back
 
     @classmethod
@@ -104,9 +108,16 @@ class Connection:
         try:
             return await cls._open(key, login, first, deadline, timeout)
         except ConnectError as error:
-            if error.errno != _SECURE_TRANSPORT_REQUIRED or login.tls is None or login.tls_always:
+            if login.tls is None or login.tls_always:
                 raise
-            return await cls._open(key, login, login.tls, deadline, timeout)
+            if error.errno == _SECURE_TRANSPORT_REQUIRED:
+                return await cls._open(key, login, login.tls, deadline, timeout)
+            if error.errno != _ACCESS_DENIED:
+                raise
+            try:
+                return await cls._open(key, login, login.tls, deadline, timeout)
+            except (ConnectError, OSError):  # it answered, and that stands
+                raise error from None
 
     @classmethod
     async def _open(
@@ -224,6 +235,10 @@ class Connection:
             loop, fd = self._watched
             self._watched = None
             loop.remove_reader(fd)
+
+    def is_older(self, seconds: float) -> bool:
+        """Than a lifetime; 0: none is set."""
+        return 0 < seconds < time.monotonic() - self._opened_at
 
     @property
     def closed(self) -> bool:

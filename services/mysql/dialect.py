@@ -142,13 +142,14 @@ class Dialect:
             return "SHOW PROCESSLIST"
         table = (
             "performance_schema.processlist"
-            if performance_schema and self.since >= (8, 4)
+            if performance_schema and self.since >= _PROCESSLIST_TABLE
             else "information_schema.processlist"
         )
         return f"SELECT HOST AS Host, USER AS User FROM {table} WHERE COMMAND LIKE 'Binlog Dump%'"
 
 
 _ROLES_OF_MEMBERS = (8, 0, 2)
+_PROCESSLIST_TABLE = (8, 0, 23)  # there since 8.0.22; reading it stops no other session
 _COMMON = {
     "server_id": "@@global.server_id",
     "read_only": "@@global.read_only",

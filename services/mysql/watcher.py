@@ -66,6 +66,8 @@ class WatchPolicy:
     read_timeout: float = 10.0
     dead_factor: float = 1.0
     dead_max: float = 300.0
+    lifetime: float = 0.0
+    """A connection is not kept for longer; 0: as long as it lasts."""
     dead_at_once: int = 0
     """So many servers that do not answer are dialled at a time by one process; 0: `DEAD_AT_ONCE`."""
     queries: ClassifyingQueries = field(default_factory=ClassifyingQueries)
@@ -103,7 +105,13 @@ class Watcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._own_name = OwnName(key, login, policy.names, timeout=policy.connect_timeout)
         self._classifier = Classifier(
-            key, login, policy.queries, pause=policy.poll, timeout=policy.read_timeout, news=self.look
+            key,
+            login,
+            policy.queries,
+            pause=policy.poll,
+            timeout=policy.read_timeout,
+            news=self.look,
+            lifetime=policy.lifetime,
         )
 
     def start(self) -> None:
@@ -312,6 +320,8 @@ class Watcher:
     async def _poll(self, *, light: bool) -> Instance:
         """Everything; or, ``light``, what replication moves, if the rest is known."""
         policy = self._policy
+        if self._server is not None and not light and self._server.connection.is_older(policy.lifetime):
+            self._drop()
         if self._server is None:
             # A server known to speak is given the heartbeat to do so again: it is being judged.
             patience = policy.heartbeat if self._ever_spoke and self._burst else policy.connect_timeout

@@ -269,7 +269,7 @@ def _promotion(
         what = f"replicate from {holder.key} until it has all that this one holds (rule 2)"
         add(
             next(stages), StepKind.COVER, key, what, source=holder.key, gtid_set=str(holder.gives),
-            undo=f"point back to {frozen.failed.key}",
+            undo=f"point back to {frozen.failed.key}", source_name=holder.instance.unresolved_hostname,
         )  # fmt: skip
     stage = next(stages)
     what = "dial it once more, fence it if it answers (rule 12)"
@@ -299,6 +299,7 @@ def _promotion(
             stage, StepKind.REPOINT, follower.key, f"replicate from {key} (rule 9)", source=key,
             gtid_set="" if place else str(follower.holds), required=False, place=place,
             semi_sync_replica=follower.key in acknowledging,
+            source_name=chosen.instance.unresolved_hostname,
         )  # fmt: skip
     _finish(steps, key, frozen.failed.key, policy)
     return Plan(

@@ -48,6 +48,8 @@ class Step:
     instance: InstanceKey
     source: InstanceKey = NO_KEY
     """COVER, REPOINT: whom to replicate from; DETACH: from whom; DEPOSE, FENCE: the candidate."""
+    source_name: str = ""
+    """COVER, REPOINT: the host by which it is to know the source, if that is registered; else its own."""
     gtid_set: str = ""
     """DRAIN, COVER: what must have been executed afterwards; DIAL_OLD_MASTER: what the candidate has then."""
     by_position: bool = False

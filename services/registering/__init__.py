@@ -24,7 +24,7 @@ from services.registering.servers import (
     RegisterCandidate,
     RegisterUnresolve,
 )
-from services.registering.snapshots import SnapshotCluster
+from services.registering.snapshots import RegularSnapshots, SnapshotCluster, snapshots_of
 
 __all__ = [
     "BeginDowntime",
@@ -38,9 +38,11 @@ __all__ = [
     "PutTag",
     "RegisterCandidate",
     "RegisterUnresolve",
+    "RegularSnapshots",
     "RemoveTag",
     "Request",
     "SetClusterAlias",
     "SnapshotCluster",
     "SubmitPool",
+    "snapshots_of",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from services.node_errors import RefusedError
 from services.registering.request import (
+    AGREED_CHARACTERS_MAX,
     Book,
     Request,
     checked_host,
@@ -20,8 +21,6 @@ from services.topology.registrations import HostAttribute, InstanceTag
 from services.topology.tags import TagTerm
 
 __all__ = ["PutAttribute", "PutTag", "RemoveTag", "SetClusterAlias", "SubmitPool"]
-
-_POOL_CHARACTERS_MAX = 300_000  # what is agreed on in raft at once has a limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +78,7 @@ class SubmitPool(Request[None]):
     async def carry_out(self, book: Book) -> None:
         pool = checked_word(self.pool, "the pool's name")
         keys = sorted({checked_key(key) for key in self.members})
-        if sum(len(str(key)) + 30 for key in keys) > _POOL_CHARACTERS_MAX:
+        if sum(len(str(key)) + 30 for key in keys) > AGREED_CHARACTERS_MAX:
             raise RefusedError(f"pool {pool}: {len(keys)} instances are too many for one pool")
         expiry = shifted(book.now, book.settings.InstancePoolExpiryMinutes * 60.0)
         entry = book.entry("submit-pool-instances", f"pool {pool}: {len(keys)} instances", by=self.by)

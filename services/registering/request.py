@@ -14,9 +14,22 @@ from services.store.times import utc_now
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import AuditEntry
 
-__all__ = ["Book", "Request", "checked_host", "checked_key", "checked_name", "checked_text", "checked_word"]
+__all__ = [
+    "AGREED_CHARACTERS_MAX",
+    "Book",
+    "Request",
+    "checked_host",
+    "checked_key",
+    "checked_name",
+    "checked_text",
+    "checked_word",
+]
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+AGREED_CHARACTERS_MAX = 300_000
+"""What is agreed on in raft at once has a limit."""
 
 
 class Book:
@@ -34,6 +47,12 @@ class Book:
         return AuditEntry(
             at=self.now, type=kind, instance=key, message=f"{message}, by {by}" if by else message
         )
+
+    def tell(self, entry: AuditEntry, *, if_true: T) -> T:
+        """To those who watch the events, unless nothing was there to be changed. Returns ``if_true``."""
+        if if_true:
+            self.told.append(entry)
+        return if_true
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,8 +61,7 @@ class BeginDowntime(Request[None]):
             begins_at=book.now,
             ends_at=shifted(book.now, self.seconds or DEFAULT_SECONDS),
         )
-        said = f"owner: {self.owner}, reason: {self.reason}, until {downtime.ends_at}"
-        entry = book.entry("begin-downtime", said, key=self.key, by=self.by)
+        entry = book.entry("begin-downtime", downtime.said, key=self.key, by=self.by)
         await book.store.registrations.begin_downtime(downtime, entry)
         book.told.append(entry)
 
@@ -75,9 +74,7 @@ class EndDowntime(Request[bool]):
 
     async def carry_out(self, book: Book) -> bool:
         entry = book.entry("end-downtime", "downtime ended", key=self.key, by=self.by)
-        there_was = await book.store.registrations.end_downtime(self.key, entry)
-        book.told += [entry] if there_was else []
-        return there_was
+        return book.tell(entry, if_true=await book.store.registrations.end_downtime(self.key, entry))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +96,7 @@ class BeginMaintenance(Request[int]):
         said = f"owner: {self.owner}, reason: {self.reason}"
         entry = book.entry("begin-maintenance", said, key=self.key, by=self.by)
         number = await book.store.registrations.begin_maintenance(maintenance, entry)
-        book.told += [entry] if number else []
-        return number
+        return book.tell(entry, if_true=number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +124,7 @@ class EndMaintenanceNumbered(Request[bool]):
 async def _end_maintenance(book: Book, key: InstanceKey, by: str, number: int | None = None) -> bool:
     entry = book.entry("end-maintenance", "maintenance ended", key=key, by=by)
     there_was = await book.store.registrations.end_maintenance(key, entry, number=number)
-    book.told += [entry] if there_was else []
-    return there_was
+    return book.tell(entry, if_true=there_was)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +139,7 @@ class RegisterUnresolve(Request[None]):
             hostname=checked_key(self.key).hostname,
             unresolved_hostname=checked_host(self.hostname, "the virtual name"),
             registered_at=book.now,
-            expires_at=shifted(book.now, book.settings.ExpiryHostnameResolvesMinutes * 60.0),
+            expires_at=shifted(book.now, 60.0 * max(1, book.settings.ExpiryHostnameResolvesMinutes)),
         )
         entry = book.entry("register-hostname-unresolve", self.hostname, key=self.key, by=self.by)
         await book.store.registrations.register_unresolve(unresolve, entry)
@@ -161,6 +156,4 @@ class DeregisterUnresolve(Request[bool]):
         host = self.key.hostname
         said = f"{host} goes by its own name"
         entry = book.entry("deregister-hostname-unresolve", said, key=self.key, by=self.by)
-        there_was = await book.store.registrations.deregister_unresolve(host, entry)
-        book.told += [entry] if there_was else []
-        return there_was
+        return book.tell(entry, if_true=await book.store.registrations.deregister_unresolve(host, entry))

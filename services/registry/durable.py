@@ -11,6 +11,7 @@ from dataclasses import replace
 import structlog
 
 from services.measuring.samples import Measured
+from services.registry.emptied import EmptiedClusters
 from services.registry.facts import facts_from_json, facts_to_json, lasting_facts
 from services.registry.lost import settle
 from services.registry.registered import Registered
@@ -61,6 +62,7 @@ class Durable:
         store.database.note = self.measured.query
         self._clusters: dict[str, ClusterRecord] = {}
         self._deposed: tuple[DeposedMaster, ...] = ()
+        self._emptied = EmptiedClusters()
         self._promotions = 0
         self._identifying = asyncio.Lock()
         self._reading = asyncio.Lock()
@@ -99,10 +101,15 @@ class Durable:
     def seed(self, keys: Iterable[InstanceKey]) -> None:
         """This node was told of these servers: with the next synchronisation, whoever acts is too.
 
-        In raft every node is told the same ones.
+        In raft the one that acts asks for them (`found_here`).
         """
         if not self._in_raft:
             self._seeds |= frozenset(keys)
+
+    @property
+    def found_here(self) -> frozenset[InstanceKey]:
+        """In raft: servers that are known to this node, and not agreed on."""
+        return frozenset(self._registry.instances.keys() - self._in_store) if self._in_raft else frozenset()
 
     async def _share_seeds(self) -> None:
         seeds = self._seeds
@@ -375,6 +382,20 @@ class Durable:
             self._kept.pop(key, None)
             self._behind.discard(key)
         await self._store.instances.forget(keys)
+
+    async def forget_emptied(self, now: float, seconds: float) -> None:
+        """Forget the clusters that have had no server for so long, if this node acts. Raises StoreError."""
+        if not self.acts:
+            self._emptied.begin_anew()
+            return
+        topology = self._registry.topology(now)
+        for record in self._emptied.over(self._clusters.values(), topology, now, seconds):
+            await self._store.clusters.forget(record.id)
+            del self._clusters[record.id]
+            said = f"cluster {record.alias or record.master_key} is forgotten: none of its servers is known"
+            await self._store.audit.add(AuditEntry(at=utc_now(), type="forget-cluster", message=said))
+            self._event("forgotten", said, NO_KEY, "")
+            self._publish_identities()
 
     async def close(self) -> None:
         await self._behind.close()

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from services.registry.registry import Registry
 from services.store.registrations import RegistrationStore
-from services.store.times import seconds_until
+from services.store.times import seconds_until, shifted
 from services.topology.instance import Instance
 from services.topology.registrations import CandidateRule, Downtime, HostnameUnresolve, Maintenance
 
-__all__ = ["Registered"]
+__all__ = ["Registered", "detected_rules"]
+
+
+def detected_rules(instances: Iterable[Instance], lasting_seconds: float) -> tuple[CandidateRule, ...]:
+    """What a query of the configuration tells, as if it were registered anew at each check."""
+    return tuple(
+        CandidateRule(
+            key=instance.key,
+            promotion_rule=instance.detected_promotion_rule,
+            last_suggested=instance.last_seen_timestamp,
+            expires_at=shifted(instance.last_seen_timestamp, lasting_seconds),
+        )
+        for instance in instances
+        if instance.detected_promotion_rule and instance.last_seen_timestamp
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +52,7 @@ class Registered:
         downtimes = {named(downtime.key): downtime for downtime in self.downtimes if downtime.ends_at > now}
         maintenances = {named(one.key): one for one in self.maintenances if one.ends_at > now}
         names = {one.hostname: one.unresolved_hostname for one in self.unresolves if one.expires_at > now}
+        registry.claim({unresolved: host for host, unresolved in names.items()})
         for key, instance in list(registry.instances.items()):
             maintenance = maintenances.get(key)
             wanted = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -111,6 +112,11 @@ class Registry:
     def instances(self) -> Mapping[InstanceKey, Instance]:
         return self._instances
 
+    @property
+    def watched(self) -> tuple[InstanceKey, ...]:
+        """Those that are probed. One that a filter leaves out since it became known is shown as it was."""
+        return tuple(key for key in self._instances if not self.policy.ignores_host(key))
+
     def topology(self, now: float) -> Topology:
         """The clusters as of ``now``; computed anew if something changed or time has passed."""
         if self._topology is None or now - self._topology.now >= 0.5:
@@ -123,7 +129,7 @@ class Registry:
         """What is wrong, judged on the clusters as of ``now``; with ``unix_now``, how long downtimes last."""
         failed = frozenset(key for key in self._failed_witnesses if self.is_witnessed(key, now))
         disputed = {key: facts for key, (at, facts) in self._disputed.items() if self._is_fresh(key, at, now)}
-        return analyze(
+        findings = analyze(
             self.topology(now),
             self.policy.analysis,
             now,
@@ -131,6 +137,8 @@ class Registry:
             disputed=disputed,
             unix_now=unix_now,
         )
+        ignores = self.policy.ignores_host  # of whom nobody looks at nothing can be said
+        return tuple(finding for finding in findings if not ignores(finding.analyzed_instance_key))
 
     def _is_fresh(self, key: InstanceKey, at: float, now: float) -> bool:
         known = self._instances.get(key)
@@ -190,7 +198,7 @@ class Registry:
         instances = list(instances)
         for instance in instances:
             for endpoint in instance.also_known_as:
-                self._names.learn(endpoint, instance.key, now)
+                self._names.recall(endpoint, instance.key, now)
         for instance in instances:
             is_own_name = self._names.resolve(instance.key) == instance.key
             if instance.key not in self._instances and is_own_name:
@@ -214,7 +222,8 @@ class Registry:
         """
 
         def is_unseen(key: InstanceKey, instance: Instance) -> bool:
-            watched = now - self._known_since.get(key, now) if instance.checked_at else 0.0
+            is_watched = instance.checked_at or self.policy.ignores_host(key)
+            watched = now - self._known_since.get(key, now) if is_watched else 0.0
             if not instance.last_seen_timestamp:
                 return watched > seconds
             return instance.last_seen_timestamp < utc_limit and watched > min(seconds, _WATCHED_SECONDS)
@@ -327,6 +336,18 @@ class Registry:
         for instance in list(self._instances.values()):
             self._set(instance)
 
+    def claim(self, names: Mapping[str, str]) -> None:
+        """Names that are registered for hosts, each with its host: seen to lead there, they count."""
+        by_host: defaultdict[str, list[str]] = defaultdict(list)
+        for name, host in names.items():
+            by_host[host].append(name)
+        claims = {
+            InstanceKey(name, own.port): own
+            for own in self._instances
+            for name in by_host.get(own.hostname, ())
+        }
+        self._names.claim({key: own for key, own in claims.items() if key not in self._instances})
+
     def reset_names(self) -> None:
         self._names.reset()
         for instance in list(self._instances.values()):
@@ -346,10 +367,16 @@ class Registry:
         return any(key in identity.deposed for identity in self._identities.values())
 
     def _set(self, instance: Instance) -> None:
+        instance = self._without_ignored_replicas(instance)
         if not self._names.is_empty:
             instance = with_known_names(instance, self._names)
         self._instances[instance.key] = placed(instance, self._policy.places)
         self._topology = None
+
+    def _without_ignored_replicas(self, instance: Instance) -> Instance:
+        ignores, resolve = self.policy.ignores_replica, self._names.resolve
+        kept = tuple(key for key in instance.replicas if not (ignores(key) or ignores(resolve(key))))
+        return instance if len(kept) == len(instance.replicas) else replace(instance, replicas=kept)
 
     def _linked(self, instance: Instance, now: float) -> set[InstanceKey]:
         """Take up the source and the replicas of a server; those that are new."""

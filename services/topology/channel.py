@@ -52,6 +52,8 @@ class Channel:
 
     name: str = ""
     master_key: InstanceKey = NO_KEY
+    source_host: str = ""
+    """The host of the source as the server has it; ``master_key`` may name it otherwise."""
     master_uuid: str = ""
     master_server_id: int = 0
     user: str = ""

@@ -108,6 +108,7 @@ class Instance:
     channel_name: str = ""
     replication_user: str = ""
     master_key: InstanceKey = NO_KEY
+    source_host: str = ""  # of the source, as the server has it; master_key may name it otherwise
     master_uuid: str = ""
     master_server_id: int = 0  # as MariaDB's replicas know it
     receiver_state: ThreadState = ThreadState.NO_THREAD

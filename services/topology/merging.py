@@ -45,6 +45,7 @@ def as_promoted(successor: Instance, failed: Instance | None) -> Instance:
         read_only=False,
         super_read_only=False,
         master_key=NO_KEY,
+        source_host="",
         master_uuid="",
         receiver_state=ThreadState.NO_THREAD,
         applier_state=ThreadState.NO_THREAD,

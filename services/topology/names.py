@@ -5,6 +5,9 @@ canonical name, by its address); an endpoint by what the server there calls itse
 (`MySQLHostnameResolveMethod`). Unlike the reference, a server's own name counts only where it was seen to
 lead to that same server. Pure: whoever looks up or dials tells what was found.
 
+A name that somebody registered for a host (``register-hostname-unresolve``) is a *claim*: it counts once it
+was seen to lead to the same server.
+
 What is learned stays while it is used: when its time is over it is looked up again, not forgotten, so that no
 replica loses its source for a name server that is down.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -69,6 +73,10 @@ def own_name(key: InstanceKey, hostname: str, report_host: str, policy: NamePoli
     return InstanceKey(name, key.port)
 
 
+_Reverse = tuple[dict[InstanceKey, tuple[InstanceKey, ...]], dict[str, list[str]]]
+"""Endpoints by the instance that they lead to, and host names by that for which they stand."""
+
+
 @dataclass(slots=True)
 class NameTable:
     """Belongs to one event loop. Times are seconds of one monotonic clock, which the caller reads."""
@@ -77,6 +85,10 @@ class NameTable:
     _hosts: dict[str, ResolvedName] = field(default_factory=dict)
     _endpoints: dict[InstanceKey, InstanceKey] = field(default_factory=dict)
     _until: dict[InstanceKey, float] = field(default_factory=dict)
+    _claims: dict[InstanceKey, InstanceKey] = field(default_factory=dict)
+    _refuted: set[InstanceKey] = field(default_factory=set)
+    _reverse: _Reverse | None = None
+    """What `names_of` rests on, made when that is asked for after something has changed."""
     _wanted: set[str] = field(default_factory=set)
 
     def resolve(self, key: InstanceKey) -> InstanceKey:
@@ -87,6 +99,18 @@ class NameTable:
         named = InstanceKey(host.name, key.port) if host is not None and self.policy.looks_up else key
         own = self._endpoints.get(named)
         return own if own is not None else self._endpoints.get(key, named)
+
+    def recall(self, endpoint: InstanceKey, own: InstanceKey, now: float) -> None:
+        """It was known before a restart: believed, and looked up again where names are."""
+        self.learn(endpoint, own, now)
+        if self.policy.looks_up and not _is_address(endpoint.hostname) and len(self._wanted) < _MOST_NAMES:
+            self._wanted.add(endpoint.hostname)
+
+    def claim(self, claims: Mapping[InstanceKey, InstanceKey]) -> None:
+        """What is registered now: endpoints, each with the instance that it is said to lead to."""
+        if claims != self._claims:
+            self._claims = dict(claims)
+            self._refuted &= claims.keys()
 
     def is_settled(self, key: InstanceKey) -> bool:
         """False for a name that has to be looked up first; it is among `wanted` from then on."""
@@ -107,17 +131,22 @@ class NameTable:
     def found(self, host: str, name: str | None, now: float) -> None:
         """A look-up of ``host`` has ended; None: it failed. What was known of it before then stays."""
         self._wanted.discard(host)
+        self._reverse = None
         if name is None or self.policy.rejects(name):
             known = self._hosts.get(host)
             kept = host if known is None or name is not None else known.name
             self._hosts[host] = ResolvedName(kept, now + min(_FAILURE_SECONDS, self.policy.expiry_seconds))
             return
         self._hosts[host] = ResolvedName(name, now + self.policy.expiry_seconds)
+        for endpoint, own in self._endpoints.items():  # learned when the name stood for something else
+            if endpoint.hostname == host and own.hostname != name:
+                self._until[endpoint] = now
 
     def learn(self, endpoint: InstanceKey, own: InstanceKey, now: float) -> None:
         """The server at ``endpoint`` is the one at ``own``: they were compared."""
         if endpoint == own:
             return
+        self._reverse = None
         self._endpoints[endpoint] = own
         self._until[endpoint] = now + self.policy.expiry_seconds
         for other, target in list(self._endpoints.items()):  # names lead to instances, not to names
@@ -126,21 +155,48 @@ class NameTable:
         self._endpoints.pop(own, None)
 
     def defer(self, endpoint: InstanceKey, until: float) -> None:
-        """Believe for so long what cannot be found out now."""
-        if endpoint in self._endpoints:
+        """Believe, or do not believe, for so long what cannot be found out now."""
+        if endpoint in self._endpoints or endpoint in self._claims:
             self._until[endpoint] = until
 
-    def unlearn(self, endpoint: InstanceKey) -> None:
-        self._endpoints.pop(endpoint, None)
+    def unlearn(self, endpoint: InstanceKey) -> bool:
+        """It leads elsewhere. False if that it did not was only claimed."""
+        self._reverse = None
         self._until.pop(endpoint, None)
+        if endpoint in self._claims:
+            self._refuted.add(endpoint)
+        return self._endpoints.pop(endpoint, None) is not None
 
     def doubtful(self, now: float) -> Mapping[InstanceKey, InstanceKey]:
-        """Endpoints that should be compared again with what they stand for."""
-        return {one: own for one, own in self._endpoints.items() if self._until.get(one, 0.0) <= now}
+        """Endpoints that should be compared, again or for the first time, with what they stand for."""
+        open_claims = {
+            one: own
+            for one, own in self._claims.items()
+            if one not in self._endpoints and one not in self._refuted
+        }
+        known = {**open_claims, **self._endpoints}
+        return {one: own for one, own in known.items() if self._until.get(one, 0.0) <= now}
 
     def names_of(self, own: InstanceKey) -> tuple[InstanceKey, ...]:
-        """The other endpoints at which an instance was met."""
-        return tuple(sorted(endpoint for endpoint, target in self._endpoints.items() if target == own))
+        """The other endpoints that lead to an instance: where it was met, and those that are looked up."""
+        if self._reverse is None:
+            self._reverse = self._reversed()
+        endpoints, hosts = self._reverse
+        met = endpoints.get(own, ())
+        if not hosts:
+            return met
+        named = {InstanceKey(host, one.port) for one in (own, *met) for host in hosts.get(one.hostname, ())}
+        return tuple(sorted({*met, *named} - {own}))
+
+    def _reversed(self) -> _Reverse:
+        endpoints: defaultdict[InstanceKey, list[InstanceKey]] = defaultdict(list)
+        for endpoint, own in self._endpoints.items():
+            endpoints[own].append(endpoint)
+        hosts: defaultdict[str, list[str]] = defaultdict(list)
+        for host, known in self._hosts.items():
+            if known.name != host and self.policy.looks_up:
+                hosts[known.name].append(host)
+        return {own: tuple(sorted(names)) for own, names in endpoints.items()}, dict(hosts)
 
     def cache(self, instances: Iterable[InstanceKey], now: float) -> dict[str, ResolvedName]:
         """All names that are known and what they stand for, sorted: what `hostname-resolve-cache` shows."""
@@ -162,6 +218,8 @@ class NameTable:
         self._hosts.clear()
         self._endpoints.clear()
         self._until.clear()
+        self._refuted.clear()
+        self._reverse = None
 
 
 def with_known_names(instance: Instance, table: NameTable) -> Instance:

@@ -40,6 +40,11 @@ class Downtime:
     begins_at: str
     ends_at: str
 
+    @property
+    def said(self) -> str:
+        """As the audit tells of its beginning."""
+        return f"owner: {self.owner}, reason: {self.reason}, until {self.ends_at}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from services.mysql.classification import ClassifyingQueries
 from services.mysql.connection import Connection, Login, TlsFiles
 from services.mysql.errors import ConnectError, LostError, MySQLError, StatementError
 from services.mysql.poll import PartialPollError, PolledServer
@@ -340,7 +341,53 @@ async def test_a_session_that_the_server_ended_is_lost(server: StandaloneServer,
     assert not lost.value.timed_out
 
 
+async def test_connections_are_kept_no_longer_than_their_lifetime(
+    server: StandaloneServer, login: Login
+) -> None:
+    seen: list[Observation] = []
+    queries = ClassifyingQueries(data_center="SELECT 'east'")
+    policy = WatchPolicy(poll=0.1, lifetime=0.3, queries=queries)
+    watcher = Watcher(server.key, login, policy, seen.append)
+    kept: set[tuple[int, int]] = set()
+
+    def several() -> bool:
+        of_polls, of_queries = watcher._server, watcher._classifier._connection
+        if of_polls is not None and of_queries is not None:
+            kept.add((of_polls.connection.thread_id, of_queries.thread_id))
+        return all(len({pair[which] for pair in kept}) >= 3 for which in (0, 1))
+
+    watcher.start()
+    try:
+        await wait_until_async(several)
+        polls = len(seen)
+    finally:
+        await watcher.stop()
+    assert {one.outcome for one in seen} == {CheckOutcome.OK}
+    assert polls > len(kept), "nor thrown away before"
+
+
 # TLS
+
+
+async def test_an_account_that_demands_tls_gets_it_and_a_wrong_password_is_told_as_such(
+    server: StandaloneServer,
+) -> None:
+    """Such an account is refused with 1045, as if the password were wrong."""
+    server.execute("CREATE USER secure@'%' IDENTIFIED BY 'x' REQUIRE SSL")
+    try:
+        error = await _refusal(server.key, Login("secure", "x"), timeout=5)
+        assert (error.outcome, error.errno) == (CheckOutcome.DENIED, 1045)
+        mixed = Login("secure", "x", tls=TlsFiles(verify=False))
+        connection = await Connection.open(server.key, mixed, timeout=5)
+        ((row,),) = await connection.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'", timeout=5)
+        assert row["Value"]
+        await connection.close()
+        for files in (TlsFiles(verify=False), TlsFiles(ca="/no/such/file.pem")):
+            wrong = Login("secure", "y", tls=files)
+            error = await _refusal(server.key, wrong, timeout=5)
+            assert (error.outcome, error.errno) == (CheckOutcome.DENIED, 1045)
+    finally:
+        server.execute("DROP USER secure@'%'")
 
 
 @pytest.mark.parametrize("always", [True, False])

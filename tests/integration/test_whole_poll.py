@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api.wire import instance_to_wire
 from services.mysql import poll as polling
 from services.mysql.connection import Login
 from services.mysql.errors import StatementError
@@ -19,7 +20,7 @@ from services.topology.channel import ThreadState
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
 from tests.conftest import MakeTopology
-from tests.servers import Stage, StandaloneServer, wait_until
+from tests.servers import Stage, StandaloneServer, wait_until, wait_until_async
 from tests.unit.mysql.recorded import answers_of
 
 EAST, WEST = InstanceKey("127.0.0.2", 3307), InstanceKey("127.0.0.3", 3308)
@@ -88,6 +89,18 @@ async def test_every_channel_is_read_and_the_last_is_that_of_the_single_fields(
     assert (seen.master_key, seen.channel_name, seen.replication_user) == (WEST, "west", "other")
     assert (seen.has_replication_filters, seen.is_replica) == (True, True)
     assert (seen.using_oracle_gtid, seen.using_mariadb_gtid) == (flavour == MYSQL, flavour == MARIADB)
+    shown = instance_to_wire(seen)
+    assert (shown["MasterKey"]["Port"], shown["SQLDelay"], shown["HasReplicationFilters"]) == (3308, 0, True)
+    assert [
+        (
+            one["ChannelName"],
+            one["MasterKey"]["Port"],
+            one["SQLDelay"],
+            one["HasReplicationFilters"],
+            one["AllowTLS"],
+        )
+        for one in shown["ReplicationChannels"]
+    ] == [("east", 3307, 60, False, False), ("west", 3308, 0, True, True)]
 
 
 async def test_the_tls_settings_of_a_channel(with_channels: tuple[str, StandaloneServer]) -> None:
@@ -99,6 +112,41 @@ async def test_the_tls_settings_of_a_channel(with_channels: tuple[str, Standalon
     expected = ("TLSv1.3", "TLS_AES_128_GCM_SHA256") if flavour == MYSQL else ("", "")
     assert (tls.tls_version, tls.tls_ciphersuites) == expected
     assert seen.replication_credentials_available is (flavour == MYSQL), "MariaDB keeps them in a file"
+    shown = instance_to_wire(seen)
+    assert (shown["AllowTLS"], shown["ReplicationSSLCAFile"]) == (True, "/ca.pem")
+    assert shown["ReplicationSSLVerifyServerCert"] is True
+    assert (shown["ReplicationTLSVersion"], shown["ReplicationTLSCiphersuites"]) == expected
+
+
+async def test_a_delayed_replica_on_an_encrypted_channel_while_it_replicates(
+    make_topology: MakeTopology,
+) -> None:
+    topology = make_topology(replicas=1)
+    master, (replica,) = topology.master, topology.replicas
+    replica.execute(
+        "STOP REPLICA",
+        "CHANGE REPLICATION SOURCE TO SOURCE_DELAY = 600, SOURCE_SSL = 1, GET_SOURCE_PUBLIC_KEY = 0",
+        "CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (app.ignored)",
+        "START REPLICA",
+    )
+    master.execute("CREATE TABLE app.t (id INT PRIMARY KEY)")
+    login = Login(topology.accounts.orchestray.user, topology.accounts.orchestray.password)
+    server = await PolledServer.connect(replica.key, login, timeout=5)
+    try:
+
+        async def late() -> Instance | None:
+            seen = await server.poll(timeout=5)
+            return seen if seen.seconds_behind_master and seen.retrieved_gtid_set else None
+
+        seen = await wait_until_async(late, 20)
+    finally:
+        await server.connection.close()
+    assert (seen.receiver_state, seen.applier_state) == (ThreadState.RUNNING, ThreadState.RUNNING)
+    assert (seen.sql_delay_seconds, seen.allow_tls, seen.has_replication_filters) == (600, True, True)
+    assert seen.read_coordinates > seen.exec_coordinates, "it has it, and waits"
+    shown = instance_to_wire(seen)
+    assert (shown["SQLDelay"], shown["AllowTLS"], shown["HasReplicationFilters"]) == (600, True, True)
+    assert shown["ReplicationLagSeconds"] == seen.seconds_behind_master
 
 
 @pytest.mark.parametrize(("fixture", "recorded"), [(MYSQL, "MySQL 9.7"), (MARIADB, "MariaDB 10.11")])
@@ -251,6 +299,10 @@ async def test_members_of_a_group_with_a_single_primary(stage: Stage) -> None:
         (second.key,),
         (first.key,),
     )
+    shown = instance_to_wire(secondary)
+    assert (shown["ReplicationGroupName"], shown["ReplicationGroupMemberRole"]) == (group, "SECONDARY")
+    assert shown["ReplicationGroupMemberState"] == "ONLINE"
+    assert shown["ReplicationGroupPrimaryInstanceKey"] == instance_to_wire(primary)["Key"]
     assert primary.master_key.hostname == secondary.master_key.hostname == "", (
         "no channel of theirs is a source"
     )

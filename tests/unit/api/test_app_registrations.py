@@ -193,6 +193,23 @@ async def test_register_candidate(node: MemoryNode, http: httpx.AsyncClient) -> 
     assert (await audited(node.store))[-1] == ("register-candidate", R1, "must_not")
 
 
+async def test_rules_that_a_query_tells_are_listed_in_place_of_registered_ones(
+    node: MemoryNode, http: httpx.AsyncClient
+) -> None:
+    await ok(http, f"register-candidate/{R1.hostname}/{R1.port}/prefer")
+    await ok(http, f"register-candidate/{R2.hostname}/{R2.port}/prefer")
+    node.show(
+        [master(M, replicas=(R1, R2)), replica(R1, M, detected_promotion_rule="must_not"), replica(R2, M)]
+    )
+    listed = {one["Hostname"]: one for one in await bare(http, "bulk-promotion-rules")}
+    assert {host: one["PromotionRule"] for host, one in listed.items()} == {
+        R1.hostname: "must_not",
+        R2.hostname: "prefer",
+    }
+    assert listed[R1.hostname]["LastSuggestedString"] == "2026-11-22T20:46:24Z"
+    assert listed[R1.hostname]["PromotionRuleExpiry"] == "2026-11-22T21:46:24Z"
+
+
 # names
 
 

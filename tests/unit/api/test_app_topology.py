@@ -43,6 +43,23 @@ async def test_an_instance_is_found_by_part_of_its_name(
     assert (await http.get(f"/api/instance/{path}")).json() == wire(node, R1)[0]
 
 
+async def test_problems_are_those_that_are_behind_by_their_channels_word_too(
+    node: MemoryNode, http: httpx.AsyncClient
+) -> None:
+    """discovery.md 9: whatever ReplicationLagQuery tells."""
+    behind, delayed = {"seconds_behind_master": 11}, {"seconds_behind_master": 600, "sql_delay_seconds": 600}
+    node.show(
+        [
+            master(M, replicas=(R1, R2)),
+            replica(R1, M, **behind),
+            replica(R2, M, **{**delayed, "replication_lag_seconds": 600}),
+        ]
+    )
+    listed = (await http.get("/api/problems")).json()
+    assert [one["Key"]["Hostname"] for one in listed] == [R1.hostname]
+    assert listed[0]["Problems"] == []
+
+
 async def test_an_unknown_instance_is_an_error(http: httpx.AsyncClient) -> None:
     assert message_of(await http.get("/api/instance/nowhere/3306")) == "Cannot read instance: nowhere:3306"
     assert message_of(await http.get("/api/instance/orders/3306")) == "Cannot read instance: orders:3306"

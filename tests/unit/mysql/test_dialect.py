@@ -89,7 +89,8 @@ def test_dump_threads_are_read_from_where_it_is_cheap() -> None:
     new = dialect_for("9.7.0")
     assert "performance_schema.processlist" in new.dump_threads(performance_schema=True)
     assert "information_schema.processlist" in new.dump_threads(performance_schema=False)
-    assert "information_schema.processlist" in dialect_for("8.0.36").dump_threads(performance_schema=True)
+    assert "performance_schema.processlist" in dialect_for("8.0.36").dump_threads(performance_schema=True)
+    assert "information_schema.processlist" in dialect_for("8.0.21").dump_threads(performance_schema=True)
     maria = dialect_for("10.11.6-MariaDB").dump_threads(performance_schema=True)
     assert maria == "SHOW PROCESSLIST", "its information_schema.processlist has been seen to crash it"
 

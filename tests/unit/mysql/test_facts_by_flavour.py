@@ -59,6 +59,7 @@ FACTS: dict[str, tuple[str, frozenset[str] | set[str]]] = {
     "master_server_id": ("not read by the reference", EVERYWHERE),
     "has_replication_filters": ("3.2", EVERYWHERE),
     "master_key": ("3.2", EVERYWHERE),
+    "source_host": ("3.2", EVERYWHERE),
     "seconds_behind_master": ("3.2", EVERYWHERE),
     "replication_lag_seconds": ("3, step 13", EVERYWHERE),
     "allow_tls": ("3.2", EVERYWHERE),

@@ -21,7 +21,7 @@ from services.store.times import shifted, utc_now
 from services.topology.coordinates import BinlogCoordinates
 from services.topology.instance import CheckOutcome, Instance, Observation, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
-from services.topology.records import DeposedMaster
+from services.topology.records import AuditEntry, DeposedMaster
 from services.topology.registrations import CandidateRule, Downtime
 from tests.backends import empty_backend
 from tests.servers import StandaloneServer, wait_until_async
@@ -108,6 +108,32 @@ async def test_one_that_does_not_act_follows_what_the_other_finds_and_forgets(st
     assert await durable.synchronise() is True
     assert set(registry.instances) == {OLD, NEW}
     assert await durable.synchronise() is False
+
+
+async def test_a_cluster_without_servers_is_forgotten_with_its_alias(store: Store) -> None:
+    registry, durable = node(store, acts=True)
+    see(registry, master(), replica(NEW))
+    await durable.identify(registry.topology(1.0))
+    (record,) = await store.clusters.load()
+    await store.clusters.set_alias(record.id, "shop", AuditEntry(at=UTC, type="set-cluster-alias"))
+    await durable.synchronise()
+    await durable.forget_emptied(10.0, 60.0)
+    registry.forget([OLD], 10.0)  # its replica is left
+    await durable.forget_emptied(99.0, 60.0)
+    assert [one.alias for one in await store.clusters.load()] == ["shop"]
+    registry.forget([NEW], 100.0)
+    await durable.forget_emptied(100.0, 60.0)
+    durable.acts = False
+    await durable.forget_emptied(130.0, 60.0)
+    durable.acts = True
+    await durable.forget_emptied(140.0, 60.0)
+    await durable.forget_emptied(199.0, 60.0)
+    assert len(await store.clusters.load()) == 1, "counted from when this node acts"
+    await durable.forget_emptied(200.0, 60.0)
+    assert await store.clusters.load() == ()
+    assert "cluster shop is forgotten" in (await store.audit.page())[0].message
+    see(registry, master(), now=201.0)
+    assert registry.topology(201.0).clusters[0].alias == str(OLD)
 
 
 async def test_a_server_under_its_own_name_takes_its_cluster_and_what_was_registered_along(

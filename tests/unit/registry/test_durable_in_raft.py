@@ -41,6 +41,7 @@ async def test_what_the_acting_node_finds_is_known_to_all_and_what_it_forgets_to
         assert await following.synchronise() is True
         assert set(theirs.instances) == {OLD, NEW}
         see(theirs, master(), replica(NEW), replica(OTHER), now=2.0)
+        assert (acting.found_here, following.found_here) == (frozenset(), {OTHER})
         following.note(theirs.instances.values())  # of OTHER, too, which nobody has agreed on
         await wait_until_async(lambda: _all_observed(member.local, {OLD, NEW}), 10)
         assert set(await _known(member.local)) == {OLD, NEW}

@@ -127,6 +127,39 @@ def test_filters_count_for_the_name_that_was_given_and_for_that_which_it_stands_
 # who is left out
 
 
+def test_replicas_that_are_not_to_be_followed_are_not_listed_either() -> None:
+    policy = RegistryPolicy(ignores_replica=lambda key: key == REPLICA)
+    registry = registry_with(seen(Instance(key=OWN, replicas=(ALIAS, REPLICA))), policy=policy)
+    assert registry.instances[OWN].replicas == (ALIAS,)
+    assert set(registry.instances) == {OWN, ALIAS}
+    known_as = RegistryPolicy(ignores_replica=lambda key: key == OWN)
+    registry = registry_with(seen(Instance(key=ALIAS), own_key=OWN), policy=known_as)
+    registry.add(REPLICA, 1.0)
+    registry.observe([seen(Instance(key=REPLICA, replicas=(ALIAS,)))], now=1.0, utc=UTC)
+    assert registry.instances[REPLICA].replicas == (), "nor under another name"
+
+
+def test_a_known_server_that_is_left_out_from_now_on_is_shown_and_not_watched() -> None:
+    registry = registry_with(
+        seen(Instance(key=OWN, replicas=(REPLICA,))), seen(Instance(key=REPLICA, master_key=OWN))
+    )
+    assert set(registry.watched) == {OWN, REPLICA}
+    late = 1.0 + 3600.0
+    assert [one.analyzed_instance_key for one in registry.analysis(late)] == [OWN]
+    registry.policy = replace(registry.policy, ignores_host=lambda key: key == OWN)
+    assert registry.watched == (REPLICA,)
+    assert registry.analysis(late) == (), "nobody looks: nothing is known to be wrong"
+    assert OWN in registry.topology(2.0).instances
+    registry.policy = RegistryPolicy()
+    assert set(registry.watched) == {OWN, REPLICA}
+
+
+def test_who_is_left_out_is_forgotten_in_time_though_nobody_looks() -> None:
+    registry = Registry(RegistryPolicy(ignores_host=lambda key: key == ALIAS))
+    registry.restore([Instance(key=ALIAS, last_seen_timestamp="2026-11-01T00:00:00Z")], 1.0)
+    assert registry.long_unseen(602.0, "2026-11-20T00:00:00Z", 3600.0) == (ALIAS,)
+
+
 def test_of_who_replicates_as_an_ignored_user_nothing_is_kept() -> None:
     policy = RegistryPolicy(ignores_user=lambda user: user == "cdc")
     registry = Registry(policy)
@@ -211,3 +244,14 @@ def test_a_promotion_rule_that_a_query_tells_goes_before_a_registered_one(
     registry.register(OWN, promotion_rule="neutral", is_candidate=False)
     assert registry.instances[OWN].promotion_rule == rule
     assert registry.instances[OWN].is_candidate is is_candidate
+
+
+def test_names_that_are_registered_for_a_host_are_claims_for_all_its_instances() -> None:
+    second = InstanceKey("db-1", 3307)
+    registry = registry_with(seen(Instance(key=OWN)), seen(Instance(key=second)), seen(Instance(key=REPLICA)))
+    registry.claim({"db-alias": "db-1", "db-2": "db-1"})
+    assert registry.names.doubtful(1.0) == {
+        ALIAS: OWN,
+        InstanceKey("db-alias", 3307): second,
+        InstanceKey("db-2", 3307): second,
+    }, "what is an instance itself is not said to be another"

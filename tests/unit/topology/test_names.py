@@ -113,3 +113,43 @@ def test_the_cache_shows_names_what_they_stand_for_and_until_when() -> None:
     assert list(shown) == ["db-7", "db-alias"]
     table.reset()
     assert list(table.cache([OWN], 10.0)) == ["db-7"]
+
+
+def test_an_instance_has_the_names_that_are_looked_up_too() -> None:
+    table = NameTable(NamePolicy(method="cname"))
+    table.found("db-alias", "db-7", 0.0)
+    assert table.names_of(OWN) == (ALIAS,)
+    own = InstanceKey("db-7.example", 3306)
+    table.learn(OWN, own, 0.0)
+    assert table.names_of(own) == (OWN, ALIAS)
+    assert table.names_of(InstanceKey("db-7", 3307)) == (InstanceKey("db-alias", 3307),)
+
+
+def test_what_was_known_before_a_restart_counts_while_names_cannot_be_looked_up_and_is_looked_up() -> None:
+    table = NameTable(NamePolicy(method="cname", expiry_seconds=3600))
+    table.recall(ALIAS, OWN, 0.0)
+    assert table.wanted(0.0) == {"db-alias"}
+    table.found("db-alias", None, 0.0)
+    assert table.resolve(ALIAS) == OWN
+    assert table.doubtful(1.0) == {}
+    table.found("db-alias", "db-9", 60.0)
+    assert table.doubtful(60.0) == {ALIAS: OWN}, "it stands for something else by now: compare them"
+    table.unlearn(ALIAS)
+    assert table.resolve(ALIAS) == InstanceKey("db-9", 3306)
+
+
+def test_a_claim_counts_once_it_was_compared() -> None:
+    table = NameTable(NamePolicy(expiry_seconds=60))
+    table.claim({ALIAS: OWN})
+    assert table.resolve(ALIAS) == ALIAS
+    assert table.doubtful(0.0) == {ALIAS: OWN}
+    table.defer(ALIAS, 60.0)
+    assert table.doubtful(59.0) == {}, "one of them did not answer"
+    assert table.unlearn(ALIAS) is False
+    assert table.doubtful(99.0) == {}, "it leads elsewhere"
+    table.claim({})
+    table.claim({ALIAS: OWN})
+    assert table.doubtful(99.0) == {ALIAS: OWN}, "registered anew"
+    table.learn(ALIAS, OWN, 99.0)
+    assert (table.resolve(ALIAS), table.names_of(OWN)) == (OWN, (ALIAS,))
+    assert table.unlearn(ALIAS) is True, "it was believed"
