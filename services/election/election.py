@@ -26,6 +26,9 @@ __all__ = ["ASIDE_SECONDS", "Holder", "Leadership", "LeaseElection"]
 ASIDE_SECONDS = 30.0
 """So long a node takes no lease after it has met a newer term that its store does not know."""
 
+_CONFLICTS_TOLD = 5
+"""So many attempts in a row that came to nothing are no accident: it is told why nobody is elected."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -84,6 +87,7 @@ class LeaseElection:
         self._held: Leadership | None = None  # the term stays after the deadline, until it is lost
         self._newest_term = 0
         self._wait = 0.0
+        self._conflicts = 0  # in a row
         self._hurried = asyncio.Event()
         self._superseded: tuple[int, str] | None = None  # a term of ours, and where a newer one acts
         self._aside: tuple[float, str] = (-math.inf, "")  # until when, and why
@@ -225,7 +229,12 @@ class LeaseElection:
         try:
             done = await self._database.write(compare_and_set, limit_seconds=self._limit)
         except StoreConflictError:  # on one of several servers that all take writes
+            self._conflicts += 1
+            if self._conflicts >= _CONFLICTS_TOLD:
+                raise
             done = False
+        else:
+            self._conflicts = 0
         if not done:
             # Somebody was first: another node, or a renewal of ours that was given up too early. The next
             # reading tells which, and until then the deadline stands: nobody takes a lease before it.

@@ -14,7 +14,7 @@ from sqlalchemy import delete
 from services.election.clock import boottime
 from services.election.election import ASIDE_SECONDS, Holder, Leadership, LeaseElection
 from services.store.backend import Backend, SQLiteBackend
-from services.store.errors import StaleTermError
+from services.store.errors import StaleTermError, StoreConflictError
 from services.store.mysql import GUARD_TABLE
 from services.store.mysql_session import Session
 from services.store.schema import LEASE
@@ -154,6 +154,28 @@ async def test_a_store_that_fails_ends_leadership_and_is_told(
         clock.now = 100.3
         assert a.leadership() is None
         let_go()
+    await a.step()
+    assert a.last_error == ""
+    assert a.leadership() is not None
+
+
+async def test_others_that_are_first_each_time_are_told_of(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one of several servers that all take writes: once is nothing, for ever is no store."""
+    a = LeaseElection(store.database, "a", length=3.0, renew=1.0, clock=clock)
+
+    async def contended(*_: object, **__: object) -> None:
+        raise StoreConflictError("another process wrote first")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.database, "write", contended)
+        await a.step()
+        assert a.last_error == ""
+        for _ in range(10):
+            await a.step()
+        assert a.last_error == "another process wrote first"
+        assert a.leadership() is None
     await a.step()
     assert a.last_error == ""
     assert a.leadership() is not None
