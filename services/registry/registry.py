@@ -87,6 +87,7 @@ class Registry:
         self._known_since: dict[InstanceKey, float] = {}
         self._unsettled: dict[InstanceKey, bool] = {}
         self._names = NameTable(policy.names)
+        self._moved: list[tuple[InstanceKey, InstanceKey]] = []
         self._awaited_since: dict[InstanceKey, float] = {}
         self._failed_witnesses: dict[InstanceKey, float] = {}
         self._disputed: dict[InstanceKey, tuple[float, tuple[str, ...]]] = {}
@@ -327,8 +328,18 @@ class Registry:
             del self._unsettled[key]
         for instance in list(self._instances.values()):
             self._set(instance)
+        for key in [one for one in self._instances if one.hostname == host]:
+            own = self._names.resolve(key)
+            if own != key and not self._is_deposed(key) and not self.policy.ignores_host(own):
+                self._move(key, own, now)  # it was taken up while the name did not resolve
+                self._moved.append((key, own))
         new = [key for key, explicit in waiting.items() if self.add(key, now, explicit=explicit)]
         return frozenset(map(self._names.resolve, new))
+
+    def moved(self) -> tuple[tuple[InstanceKey, InstanceKey], ...]:
+        """Servers that got another name by a look-up since this was asked last: that before, that now."""
+        moved, self._moved = tuple(self._moved), []
+        return moved
 
     def learned(self, endpoint: InstanceKey, own: InstanceKey, now: float) -> None:
         """Both lead to one server: whoever names the endpoint means that one."""
@@ -356,12 +367,15 @@ class Registry:
     def _renamed(self, seen: Observation, own: InstanceKey, now: float) -> Observation:
         """What was seen, as of the server under its own name; under the other it is not known any more."""
         assert seen.instance is not None, "who says how it is called was read"
-        before = self._instances.pop(seen.key)
+        self._move(seen.key, own, now)
+        return replace(seen, key=own, instance=replace(seen.instance, key=own), own_key=None)
+
+    def _move(self, key: InstanceKey, own: InstanceKey, now: float) -> None:
+        before = self._instances.pop(key)
         if own not in self._instances:
             self._instances[own] = replace(before, key=own)
-            self._known_since[own] = self._known_since.pop(seen.key, now)
-        self.learned(seen.key, own, now)
-        return replace(seen, key=own, instance=replace(seen.instance, key=own), own_key=None)
+            self._known_since[own] = self._known_since.pop(key, now)
+        self.learned(key, own, now)
 
     def _is_deposed(self, key: InstanceKey) -> bool:
         return any(key in identity.deposed for identity in self._identities.values())
