@@ -11,7 +11,10 @@ from enum import Enum
 from services.topology.coordinates import NO_COORDINATES, BinlogCoordinates
 from services.topology.keys import NO_KEY, InstanceKey
 
-__all__ = ["NO_TLS", "Channel", "ChannelTls", "ThreadState"]
+__all__ = ["GROUP_CHANNELS", "NO_TLS", "Channel", "ChannelTls", "ThreadState"]
+
+GROUP_CHANNELS = "group_replication_"
+"""How the channels of Group Replication begin."""
 
 
 class ThreadState(str, Enum):
