@@ -238,7 +238,7 @@ class TopologyActor:
     async def _follow_names(self, changes: Changes) -> None:
         """Of who has another name, or is not to be watched, nothing is kept under the name that was met."""
         for before, key in changes.renamed:
-            self._event("discovered", f"{before} is {key}: it calls itself so", key, "")
+            self._event("discovered", f"{before} is {key}, and known as that from now on", key, "")
             if self._durable is not None:
                 await self._durable.renamed(before, key)
         if changes.dropped and self._durable is not None and self._durable.acts:
@@ -249,6 +249,7 @@ class TopologyActor:
 
     async def _keep_names(self) -> None:
         await self._take_up(await keep_names(self._ready(), lambda: login(self._settings)))
+        await self._follow_names(Changes(renamed=self._ready().moved()))
 
     async def _take_up(self, found: frozenset[InstanceKey]) -> None:
         for key in sorted(found):

@@ -9,7 +9,7 @@ from typing import Any
 from services.mysql.cells import flag, in_one_line, text
 from services.mysql.connection import Row
 from services.mysql.dialect import modern_columns
-from services.topology.channel import Channel, ChannelTls, ThreadState
+from services.topology.channel import GROUP_CHANNELS, Channel, ChannelTls, ThreadState
 from services.topology.coordinates import NO_COORDINATES, BinlogCoordinates
 from services.topology.instance import Instance
 from services.topology.keys import NO_KEY, InstanceKey
@@ -26,8 +26,6 @@ _FILTERS = (
     "Replicate_Do_Domain_Ids",  # MariaDB: its position moves on over what is left out
     "Replicate_Ignore_Domain_Ids",
 )
-_OF_THE_GROUP = "group_replication_"
-"""Channels of Group Replication lead to no source of ours."""
 _ELSEWHERE = frozenset({"name", "user", "tls", "get_source_public_key"})
 """Fields of a channel that an instance has under other names."""
 _SAME = tuple(field.name for field in fields(Channel) if field.name not in _ELSEWHERE)
@@ -70,7 +68,7 @@ def default_channel(rows: Sequence[Row]) -> Row | None:
     """
     channels = [modern_columns(row) for row in rows]
     unnamed = [row for row in channels if row.get("Connection_name") == ""]
-    ours = [row for row in channels if not _name(row).startswith(_OF_THE_GROUP)]
+    ours = [row for row in channels if not _name(row).startswith(GROUP_CHANNELS)]
     return unnamed[0] if unnamed else ours[-1] if ours else None
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from services.mysql.cells import named_values
 from services.mysql.channel_facts import apply_ciphersuites, apply_replica_status
 from services.mysql.connection import Connection, Login, Row
 from services.mysql.dialect import Dialect, dialect_for
@@ -122,7 +123,7 @@ class PolledServer:
                 self._refusals.pop(each.topic, None)
         if everything:
             self._all_at = began
-        self.complaint = "; ".join(filter(None, self._refusals.values()))
+        self.complaint = "; ".join(why for topic, why in self._refusals.items() if self._is_told(topic))
         return instance_of(self.connection.key, self._answers, self._policy)
 
     async def poll_replica(self, known: Instance, *, timeout: float) -> Instance:
@@ -135,6 +136,13 @@ class PolledServer:
         variables, channels, log = results
         instance = apply_replica_status(apply_variables(known, variables[0]), channels)
         return _with_log(instance, log)
+
+    def _is_told(self, topic: Topic) -> bool:
+        """A member of a group whose group is not shown would pass for a server that stands alone."""
+        if topic is Topic.GROUP:
+            values = named_values(self._answers.get(Topic.PLUGINS, []))
+            return bool(values.get("group_replication_group_name"))
+        return not any(each.is_quiet for each in self._asked if each.topic is topic)
 
     async def _one_by_one(self, due: list[Question], timeout: float) -> None:
         """Find out which statements of the batch are refused. Raises PartialPollError if a vital one is."""
@@ -152,7 +160,7 @@ class PolledServer:
                     errors.append(refusal)
                 else:
                     self._answers.setdefault(each.topic, [])
-                    self._refusals[each.topic] = "" if each.is_quiet else refusal.reason
+                    self._refusals[each.topic] = refusal.reason
         if errors:
             raise PartialPollError(errors, basics_read=basics_read)
 

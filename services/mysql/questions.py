@@ -45,7 +45,7 @@ class Question:
     is_vital: bool = False
     """Without the answer the check has failed. What else is refused stays as it was, and is told."""
     is_quiet: bool = False
-    """A refusal is not told: there are servers where it is normal."""
+    """A refusal is not told: there are servers where it is normal. Of a group's members it is, in a group."""
 
 
 def questions(dialect: Dialect, *, performance_schema: bool) -> tuple[Question, ...]:

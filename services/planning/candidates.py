@@ -281,6 +281,8 @@ def _bans(failed: Instance, replica: Instance, policy: PromotionPolicy) -> list[
         bans.append(policy.unfit[replica.key])
     if replica.has_replication_filters:
         bans.append("has replication filters")
+    if len(replica.source_channels) > 1:
+        bans.append("replicates from several sources: promoted, it would forget them all")
     return bans
 
 

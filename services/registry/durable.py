@@ -355,7 +355,7 @@ class Durable:
                 ):
                     self._clusters[record.id] = replace(record, master_key=key, promoted_at=now)
             await self.forget([before])
-            said = f"{before} is {key}: it calls itself so"
+            said = f"{before} is {key}, and known as that from now on"
             await self._store.audit.add(AuditEntry(at=now, type="resolve", instance=key, message=said))
         except StoreError as error:
             _log.warning("a server's name was not kept", instance=str(key), reason=str(error))

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from services.analysis import AnalysisPolicy, ReplicationAnalysis, analyze
-from services.topology.instance import Instance, Observation, ThreadState
+from services.registry.notes import has_moved, is_worse, note_of, privileges_note
+from services.topology.instance import Instance, Observation
 from services.topology.keys import InstanceKey
 from services.topology.merging import as_promoted, merge
 from services.topology.names import NamePolicy, NameTable, with_known_names
@@ -87,6 +88,7 @@ class Registry:
         self._known_since: dict[InstanceKey, float] = {}
         self._unsettled: dict[InstanceKey, bool] = {}
         self._names = NameTable(policy.names)
+        self._renames: list[tuple[InstanceKey, InstanceKey]] = []
         self._awaited_since: dict[InstanceKey, float] = {}
         self._failed_witnesses: dict[InstanceKey, float] = {}
         self._disputed: dict[InstanceKey, tuple[float, tuple[str, ...]]] = {}
@@ -284,12 +286,12 @@ class Registry:
                 continue
             merged = merge(known, seen, now=now, utc=utc)
             self._set(merged)
-            note = _note(known, merged)
-            notes += [(seen.key, text) for text in (note, _privileges_note(known, merged)) if text]
-            worse = _worse(known, merged)
+            note = note_of(known, merged)
+            notes += [(seen.key, text) for text in (note, privileges_note(known, merged)) if text]
+            worse = is_worse(known, merged)
             if worse:
                 look_at |= self._neighbours(merged)
-            significant = significant or worse or bool(note) or _moved(known, merged)
+            significant = significant or worse or bool(note) or has_moved(known, merged)
             if seen.instance is not None:
                 fresh.append(merged)
                 found |= self._linked(merged, now)
@@ -327,8 +329,18 @@ class Registry:
             del self._unsettled[key]
         for instance in list(self._instances.values()):
             self._set(instance)
+        for key in [one for one in self._instances if one.hostname == host]:
+            own = self._names.resolve(key)
+            if own != key and not self._is_deposed(key) and not self.policy.ignores_host(own):
+                self._move(key, own, now)  # it was taken up while the name did not resolve
+                self._renames.append((key, own))
         new = [key for key, explicit in waiting.items() if self.add(key, now, explicit=explicit)]
         return frozenset(map(self._names.resolve, new))
+
+    def moved(self) -> tuple[tuple[InstanceKey, InstanceKey], ...]:
+        """Servers that got another name by a look-up since this was asked last: that before, that now."""
+        moved, self._renames = tuple(self._renames), []
+        return moved
 
     def learned(self, endpoint: InstanceKey, own: InstanceKey, now: float) -> None:
         """Both lead to one server: whoever names the endpoint means that one."""
@@ -356,12 +368,15 @@ class Registry:
     def _renamed(self, seen: Observation, own: InstanceKey, now: float) -> Observation:
         """What was seen, as of the server under its own name; under the other it is not known any more."""
         assert seen.instance is not None, "who says how it is called was read"
-        before = self._instances.pop(seen.key)
+        self._move(seen.key, own, now)
+        return replace(seen, key=own, instance=replace(seen.instance, key=own), own_key=None)
+
+    def _move(self, key: InstanceKey, own: InstanceKey, now: float) -> None:
+        before = self._instances.pop(key)
         if own not in self._instances:
             self._instances[own] = replace(before, key=own)
-            self._known_since[own] = self._known_since.pop(seen.key, now)
-        self.learned(seen.key, own, now)
-        return replace(seen, key=own, instance=replace(seen.instance, key=own), own_key=None)
+            self._known_since[own] = self._known_since.pop(key, now)
+        self.learned(key, own, now)
 
     def _is_deposed(self, key: InstanceKey) -> bool:
         return any(key in identity.deposed for identity in self._identities.values())
@@ -393,42 +408,3 @@ class Registry:
         if source is not None:
             near.append(source)
         return {other.key for other in near if not other.last_check_outcome.is_silence}
-
-
-def _worse(known: Instance, merged: Instance) -> bool:
-    """It has just fallen silent, or its receiver has just stopped: reasons to look around at once."""
-    if merged.last_check_outcome.is_silence and not known.last_check_outcome.is_silence:
-        return True
-    return known.receiver_state is ThreadState.RUNNING and merged.receiver_state is not ThreadState.RUNNING
-
-
-def _moved(known: Instance, merged: Instance) -> bool:
-    return (
-        known.master_key != merged.master_key
-        or known.receiver_state is not merged.receiver_state
-        or known.applier_state is not merged.applier_state
-        or known.read_only is not merged.read_only
-        or known.last_check_outcome is not merged.last_check_outcome
-    )
-
-
-def _introduction(instance: Instance) -> str:
-    role = f"replica of {instance.master_key}" if instance.master_key.names_a_server else "master"
-    access = "read-only" if instance.read_only else "writable"
-    return f"{instance.key}: {instance.flavor} {instance.version}, {role}, {access}"
-
-
-def _note(known: Instance, merged: Instance) -> str:
-    if known.last_check_outcome is merged.last_check_outcome:
-        return ""
-    if merged.last_check_outcome.name != "OK":
-        return f"{merged.key}: {merged.last_check_error}"
-    return f"{merged.key}: answers again" if known.seen_at else _introduction(merged)
-
-
-def _privileges_note(known: Instance, merged: Instance) -> str:
-    if merged.lacking_privileges == known.lacking_privileges:
-        return ""
-    if not merged.lacking_privileges:
-        return f"{merged.key}: the account has all privileges now"
-    return f"{merged.key}: a recovery would fail there: the account lacks {merged.lacking_privileges}"

@@ -12,7 +12,10 @@ from services.topology.coordinates import NO_COORDINATES, BinlogCoordinates
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.travelling import travelling
 
-__all__ = ["NO_TLS", "Channel", "ChannelTls", "ThreadState"]
+__all__ = ["GROUP_CHANNELS", "NO_TLS", "Channel", "ChannelTls", "ThreadState"]
+
+GROUP_CHANNELS = "group_replication_"
+"""How the channels of Group Replication begin."""
 
 
 class ThreadState(str, Enum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from services.topology.channel import NO_TLS, Channel, ChannelTls, ThreadState
+from services.topology.channel import GROUP_CHANNELS, NO_TLS, Channel, ChannelTls, ThreadState
 from services.topology.coordinates import NO_COORDINATES, BinlogCoordinates
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.travelling import travelling
@@ -221,6 +221,11 @@ class Instance:
             and self.master_key.port != 0
             and (bool(self.read_coordinates.log_file) or self.using_oracle_gtid or self.using_mariadb_gtid)
         )
+
+    @property
+    def source_channels(self) -> tuple[Channel, ...]:
+        """Its channels but those of Group Replication, which lead to no source of ours."""
+        return tuple(one for one in self.channels if not one.name.startswith(GROUP_CHANNELS))
 
     @property
     def replication_running(self) -> bool:

@@ -16,6 +16,7 @@ from services.mysql.errors import StatementError
 from services.mysql.poll import DiscoveryPolicy, PolledServer
 from services.mysql.questions import Question, Topic
 from services.sandbox.binaries import find_mysqld
+from services.sandbox.ports import free_port
 from services.topology.channel import ThreadState
 from services.topology.instance import Instance
 from services.topology.keys import InstanceKey
@@ -100,7 +101,7 @@ async def test_every_channel_is_read_and_the_last_is_that_of_the_single_fields(
             one["AllowTLS"],
         )
         for one in shown["ReplicationChannels"]
-    ] == [("east", 3307, 60, False, False), ("west", 3308, 0, True, True)]
+    ] == [("east", 3307, 60, False, east.allow_tls), ("west", 3308, 0, True, True)]
 
 
 async def test_the_tls_settings_of_a_channel(with_channels: tuple[str, StandaloneServer]) -> None:
@@ -114,7 +115,7 @@ async def test_the_tls_settings_of_a_channel(with_channels: tuple[str, Standalon
     assert seen.replication_credentials_available is (flavour == MYSQL), "MariaDB keeps them in a file"
     shown = instance_to_wire(seen)
     assert (shown["AllowTLS"], shown["ReplicationSSLCAFile"]) == (True, "/ca.pem")
-    assert shown["ReplicationSSLVerifyServerCert"] is True
+    assert shown["ReplicationSSLVerifyServerCert"] == {"Bool": True, "Valid": True}
     assert (shown["ReplicationTLSVersion"], shown["ReplicationTLSCiphersuites"]) == expected
 
 
@@ -146,7 +147,7 @@ async def test_a_delayed_replica_on_an_encrypted_channel_while_it_replicates(
     assert seen.read_coordinates > seen.exec_coordinates, "it has it, and waits"
     shown = instance_to_wire(seen)
     assert (shown["SQLDelay"], shown["AllowTLS"], shown["HasReplicationFilters"]) == (600, True, True)
-    assert shown["ReplicationLagSeconds"] == seen.seconds_behind_master
+    assert shown["ReplicationLagSeconds"] == {"Int64": seen.seconds_behind_master, "Valid": True}
 
 
 @pytest.mark.parametrize(("fixture", "recorded"), [(MYSQL, "MySQL 9.7"), (MARIADB, "MariaDB 10.11")])
@@ -261,10 +262,25 @@ def _member(stage: Stage, group: str, ports: tuple[int, int], number: int) -> St
     )
 
 
+async def test_whose_group_may_not_be_read_says_so_and_who_is_in_none_does_not(stage: Stage) -> None:
+    port = free_port()
+    member = _member(stage, "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", (port, port), 0)
+    for server, told in ((member, True), (stage.server({"performance-schema": "ON"}), False)):
+        server.execute(
+            "CREATE USER poor@'%' IDENTIFIED BY 'x'",
+            "GRANT PROCESS, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO poor@'%'",
+        )
+        found = await PolledServer.connect(server.key, Login("poor", "x"), timeout=5)
+        try:
+            await found.poll(timeout=5)
+        finally:
+            await found.connection.close()
+        assert Topic.GROUP in found._refusals
+        assert ("MEMBER_ID" in found.complaint) is told, found.complaint
+
+
 @pytest.mark.long
 async def test_members_of_a_group_with_a_single_primary(stage: Stage) -> None:
-    from services.sandbox.ports import free_port
-
     assert find_mysqld()
     group, ports = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", (free_port(), free_port())
     members = [_member(stage, group, ports, number) for number in (0, 1)]

@@ -93,6 +93,7 @@ NOT_ON_THE_WIRE = {
     "detected_cluster_domain",
     "detected_promotion_rule",
     "also_known_as",
+    "source_host",
 }
 """Facts that the reference's shape has no field for, or that are not read back."""
 

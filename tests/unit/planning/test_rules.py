@@ -7,6 +7,7 @@ import pytest
 from services.planning.candidates import PromotionPolicy
 from services.planning.master_recovery import Frozen, estimate, lossless_settings, plan_freeze, plan_promotion
 from services.planning.plan import Plan, Refusal, SemiSync, StepKind
+from services.topology.channel import Channel
 from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import NO_KEY
 from tests.unit.planning.stories import (
@@ -181,6 +182,7 @@ def test_rule_2_what_two_replicas_have_is_not_errant_of_either() -> None:
         ({"region": "far"}, PromotionPolicy(prevent_cross_region=True), "PreventCrossRegionMasterFailover"),
         ({}, PromotionPolicy(unfit={key("b"): "it could not be prepared"}), "it could not be prepared"),
         ({"has_replication_filters": True}, PromotionPolicy(), "has replication filters"),
+        ({"channels": (Channel(name="east"), Channel(name="west"))}, PromotionPolicy(), "several sources"),
     ],
 )  # fmt: skip
 def test_rule_2_one_that_may_not_be_promoted_and_holds_more_gives_it_first(

@@ -155,7 +155,7 @@ async def test_a_server_under_its_own_name_takes_its_cluster_and_what_was_regist
     assert registry.topology(3.0).clusters[0].id == (await store.clusters.load())[0].id
     assert OLD not in {known.key for known in await store.instances.load_all()}
     audit = [entry.message for entry in await store.audit.page()]
-    assert f"{OLD} is {NEW}: it calls itself so" in audit
+    assert f"{OLD} is {NEW}, and known as that from now on" in audit
 
 
 async def test_a_store_that_went_back_makes_nobody_forget(mysql_server: StandaloneServer) -> None:

@@ -113,6 +113,22 @@ def test_a_host_name_is_looked_up_before_the_server_is_taken_up() -> None:
     assert registry.named("db-2", None, 1.0) == {REPLICA}, "a name that does not resolve stands for itself"
 
 
+def test_a_server_that_was_taken_up_while_its_name_did_not_resolve_is_one_server_later() -> None:
+    registry = Registry(RegistryPolicy(names=NamePolicy(method="cname")))
+    registry.add(ALIAS, 1.0, explicit=True)
+    assert registry.named("db-alias", None, 1.0) == {ALIAS}
+    registry.observe([seen(Instance(key=ALIAS, server_id=7))], now=1.0, utc=UTC)
+    registry.named("db-2", "db-2", 1.0)
+    registry.add(REPLICA, 1.0)
+    registry.observe([seen(Instance(key=REPLICA, master_key=ALIAS))], now=1.0, utc=UTC)
+    assert registry.moved() == ()
+    assert registry.named("db-alias", "db-1", 61.0) == frozenset()
+    assert (registry.moved(), registry.moved()) == (((ALIAS, OWN),), ())
+    assert set(registry.instances) == {OWN, REPLICA}
+    assert (registry.instances[OWN].server_id, registry.instances[OWN].also_known_as) == (7, (ALIAS,))
+    assert registry.instances[REPLICA].master_key == OWN
+
+
 def test_filters_count_for_the_name_that_was_given_and_for_that_which_it_stands_for() -> None:
     for ignored in (ALIAS, OWN):
         policy = RegistryPolicy(
