@@ -256,7 +256,6 @@ def _keys(cluster: int) -> list[InstanceKey]:
 
 
 def _instances(instances: int, pushes: int, now: float) -> Iterator[Instance]:
-    utc = utc_now()
     for cluster in range(instances // _PER_CLUSTER):
         keys = _keys(cluster)
         uuids = [str(uuid.UUID(int=cluster * 1000 + number)) for number in range(3)]
@@ -270,8 +269,9 @@ def _instances(instances: int, pushes: int, now: float) -> Iterator[Instance]:
             log_replica_updates_enabled=True, gtid_mode="ON", executed_gtid_set=executed,
             self_coordinates=BinlogCoordinates("binlog.000017", 4096 + moved), replicas=tuple(keys[1:]),
             last_check_outcome=CheckOutcome.OK, checked_at=polled, seen_at=polled,
-            last_seen_timestamp=shifted(utc, -ago * _PUSH_SECONDS), suggested_cluster_alias=f"shop-{cluster}",
-            data_center="dc0", semi_sync_available=True, semi_sync_master_enabled=True, uptime_seconds=moved,
+            last_seen_timestamp=shifted("2026-11-22T20:46:24Z", int(moved * _PUSH_SECONDS)),
+            suggested_cluster_alias=f"shop-{cluster}", data_center="dc0", semi_sync_available=True,
+            semi_sync_master_enabled=True, uptime_seconds=moved,
         )  # fmt: skip
         yield master
         for number, key in enumerate(keys[1:], 1):
