@@ -84,6 +84,8 @@ class Marked:
         return found
 
     def _is_in_session(self, entry: Path) -> bool:
+        if self.session == 0:  # which is that of the kernel's threads, and of who started everything
+            return False
         state, *fields = (entry / "stat").read_text().rpartition(")")[2].split()
         return int(fields[2]) == self.session and state not in "ZX"
 
