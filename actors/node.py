@@ -31,7 +31,7 @@ from services.unsupported import refuse_unsupported
 __all__ = ["ActorState", "NodeNotReadyError", "connect", "down", "reload", "status", "up"]
 
 _SINGLETONS = (TOPOLOGY, LEADER, GATEWAY)
-_READY_SECONDS = 60.0
+_READY_SECONDS = 150.0  # on a host that is busy; who does not work yet is not helped by beginning anew
 _GIVE_UP_SECONDS = 10.0  # an actor that says for so long that it cannot work is believed
 _PREDECESSOR_SECONDS = 10.0
 _STOP_SECONDS = 8.0

@@ -24,7 +24,7 @@ from tests.servers import wait_until
 __all__ = ["UNITS", "Supervised", "Unit", "environment_of"]
 
 UNITS = Path(__file__).parents[1] / "deploy" / "systemd"
-_COMMAND_SECONDS = 180
+_COMMAND_SECONDS = 240
 
 
 class Unit:
