@@ -31,7 +31,7 @@ from services.unsupported import refuse_unsupported
 __all__ = ["ActorState", "NodeNotReadyError", "connect", "down", "reload", "status", "up"]
 
 _SINGLETONS = (TOPOLOGY, LEADER, GATEWAY)
-_READY_SECONDS = 150.0  # on a host that is busy; who does not work yet is not helped by beginning anew
+_READY_SECONDS = 60.0
 _GIVE_UP_SECONDS = 10.0  # an actor that says for so long that it cannot work is believed
 _PREDECESSOR_SECONDS = 10.0
 _STOP_SECONDS = 8.0
@@ -61,8 +61,10 @@ def connect(address: str) -> None:
         os.chdir(here)
 
 
-async def up(config_files: tuple[str, ...], *, strict: bool = False) -> None:
-    """Put the actors into the cluster, or adopt those that run, and wait until they work.
+async def up(
+    config_files: tuple[str, ...], *, strict: bool = False, ready_seconds: float = _READY_SECONDS
+) -> None:
+    """Put the actors into the cluster, or adopt those that run, and wait for so long until they work.
 
     Those that run keep the configuration that they have. Raises ConfigurationError before anything is
     started, NodeNotReadyError if they cannot be started or do not work in time.
@@ -76,7 +78,7 @@ async def up(config_files: tuple[str, ...], *, strict: bool = False) -> None:
         if len(missing) == len(_SINGLETONS):
             await _prepare(spec, files, settings)
         await _create(missing, spec)
-    await _await_ready()
+    await _await_ready(ready_seconds)
 
 
 async def _create(names: set[str], spec: NodeSpec) -> None:
@@ -127,7 +129,7 @@ async def _await_predecessor(directory: Path) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _await_ready() -> None:
+async def _await_ready(seconds: float) -> None:
     began = time.monotonic()
     worked_at = dict.fromkeys(_SINGLETONS, began)  # or at least did not say that they could not
     while True:
@@ -137,7 +139,7 @@ async def _await_ready() -> None:
             return
         now = time.monotonic()
         worked_at.update({actor.name: now for actor in states if not actor.state.startswith("cannot ")})
-        if now - began > _READY_SECONDS or now - min(worked_at.values()) > _GIVE_UP_SECONDS:
+        if now - began > seconds or now - min(worked_at.values()) > _GIVE_UP_SECONDS:
             raise NodeNotReadyError("; ".join(f"{actor.name} {actor.state}" for actor in troubled))
         await asyncio.sleep(0.1)
 
