@@ -28,6 +28,7 @@ from actors.leadership import Lead, LeaderClock
 from actors.logs import configure_logging
 from actors.names import GATEWAY, GATEWAY_LOCK, LEADER, TOPOLOGY
 from actors.news import NEWS_KEPT, News
+from actors.ray_nodes import end_forsaken_raylet
 from actors.spec import Configuration, NodeSpec
 from actors.standing import STALE_SECONDS, Standing
 from actors.supervision import ORPHAN_SECONDS
@@ -74,6 +75,7 @@ _LOCATE_SECONDS = 90.0
 _SNAPSHOT_SECONDS = 2.0
 _BIND_RETRY_SECONDS = 0.1
 _BACKLOG = 512
+_FORSAKEN_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -378,7 +380,12 @@ class Gateway:
             return GatewayNode(self._spec, snapshot, store, clock)
         self._periodic.stop()
         self._periodic.run(partial(tell_time, self._name, clock))
+        self._periodic.every(_FORSAKEN_SECONDS, self._watch_own_ray_node)
         return GatewayNode(self._spec, snapshot, reads_of_the_head(), clock)
+
+    @staticmethod
+    async def _watch_own_ray_node() -> None:
+        await end_forsaken_raylet()  # Topology sees to that of the head
 
     async def _first_snapshot(self) -> Push:
         topology = Peer(TOPOLOGY)

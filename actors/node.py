@@ -10,9 +10,7 @@ from pathlib import Path
 
 import ray
 
-from actors.gateway import Gateway
 from actors.handles import Peer, create, end, names_in_use
-from actors.leader import LeaderActor
 from actors.names import (
     GATEWAY,
     LEADER,
@@ -25,13 +23,9 @@ from actors.names import (
     is_probe,
 )
 from actors.spec import Configuration, NodeSpec
-from actors.topology import TopologyActor
-from services.config import load
+from services.config import Settings, load
 from services.election.process_lock import holder_of
-from services.node_view import NodeError
-from services.store.backend import Backend, backend_of
-from services.store.errors import StoreError
-from services.store.store import Store
+from services.node_errors import NodeError
 from services.unsupported import refuse_unsupported
 
 __all__ = ["ActorState", "NodeNotReadyError", "connect", "down", "reload", "status", "up"]
@@ -67,8 +61,10 @@ def connect(address: str) -> None:
         os.chdir(here)
 
 
-async def up(config_files: tuple[str, ...], *, strict: bool = False) -> None:
-    """Put the actors into the cluster, or adopt those that run, and wait until they work.
+async def up(
+    config_files: tuple[str, ...], *, strict: bool = False, ready_seconds: float = _READY_SECONDS
+) -> None:
+    """Put the actors into the cluster, or adopt those that run, and wait for so long until they work.
 
     Those that run keep the configuration that they have. Raises ConfigurationError before anything is
     started, NodeNotReadyError if they cannot be started or do not work in time.
@@ -76,17 +72,36 @@ async def up(config_files: tuple[str, ...], *, strict: bool = False) -> None:
     files = tuple(Path(file) for file in config_files)
     settings = load(files, strict=strict).settings
     refuse_unsupported(settings)
-    spec = NodeSpec.make(settings.node_directory(), strict)
-    if not set(_SINGLETONS) & set(await names_in_use()):
-        await _prepare(spec, files, backend_of(settings))
-    await create(TopologyActor, head_options(TOPOLOGY), spec)
-    await create(LeaderActor, head_options(LEADER), spec)
-    await create(Gateway, gateway_options(GATEWAY), spec)
-    await _await_ready()
+    missing = set(_SINGLETONS) - set(await names_in_use())
+    if missing:
+        spec = NodeSpec.make(settings.node_directory(), strict)
+        if len(missing) == len(_SINGLETONS):
+            await _prepare(spec, files, settings)
+        await _create(missing, spec)
+    await _await_ready(ready_seconds)
 
 
-async def _prepare(spec: NodeSpec, files: tuple[Path, ...], backend: Backend) -> None:
+async def _create(names: set[str], spec: NodeSpec) -> None:
+    # Imported here: after a restart of the head there are all of them, and who only waits for them should not
+    # take the processors from them.
+    from actors.gateway import Gateway
+    from actors.leader import LeaderActor
+    from actors.topology import TopologyActor
+
+    if TOPOLOGY in names:
+        await create(TopologyActor, head_options(TOPOLOGY), spec)
+    if LEADER in names:
+        await create(LeaderActor, head_options(LEADER), spec)
+    if GATEWAY in names:
+        await create(Gateway, gateway_options(GATEWAY), spec)
+
+
+async def _prepare(spec: NodeSpec, files: tuple[Path, ...], settings: Settings) -> None:
     """What can be found out before an actor is started, is said at once."""
+    from services.store.backend import backend_of
+    from services.store.errors import StoreError
+    from services.store.store import Store
+
     await _await_predecessor(spec.folder)
     try:
         spec.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -95,7 +110,7 @@ async def _prepare(spec: NodeSpec, files: tuple[Path, ...], backend: Backend) ->
         said = f"the node's directory {spec.folder} cannot be used: {error.strerror} (NodeDirectory)"
         raise NodeNotReadyError(said) from None
     try:
-        await (await Store.open(backend)).close()
+        await (await Store.open(backend_of(settings))).close()
     except StoreError as error:
         raise NodeNotReadyError(str(error)) from None
 
@@ -114,7 +129,7 @@ async def _await_predecessor(directory: Path) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _await_ready() -> None:
+async def _await_ready(seconds: float) -> None:
     began = time.monotonic()
     worked_at = dict.fromkeys(_SINGLETONS, began)  # or at least did not say that they could not
     while True:
@@ -124,7 +139,7 @@ async def _await_ready() -> None:
             return
         now = time.monotonic()
         worked_at.update({actor.name: now for actor in states if not actor.state.startswith("cannot ")})
-        if now - began > _READY_SECONDS or now - min(worked_at.values()) > _GIVE_UP_SECONDS:
+        if now - began > seconds or now - min(worked_at.values()) > _GIVE_UP_SECONDS:
             raise NodeNotReadyError("; ".join(f"{actor.name} {actor.state}" for actor in troubled))
         await asyncio.sleep(0.1)
 

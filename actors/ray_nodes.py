@@ -5,15 +5,19 @@ Deciding is apart from asking: ``choose`` and ``surplus`` know nothing of Ray.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import ray
 
 from actors.handles import ask_ray
 
-__all__ = ["RayNode", "addresses", "choose", "own_node_id", "ray_nodes", "surplus"]
+__all__ = ["RayNode", "addresses", "choose", "end_forsaken_raylet", "own_node_id", "ray_nodes", "surplus"]
 
 _HEAD = "node:__internal_head__"
 
@@ -46,6 +50,34 @@ async def ray_nodes() -> tuple[RayNode, ...]:
 def own_node_id() -> str:
     """Of the Ray node on which this actor runs."""
     return str(ray.get_runtime_context().get_node_id())
+
+
+async def end_forsaken_raylet() -> bool:
+    """Whether Ray has given up the Ray node on which this actor runs; its raylet is then ended.
+
+    A raylet that hangs is taken for dead, and what it has started runs on: deaf, as Ray fails all calls to
+    it, and without end, as only the raylet itself would learn of it. Once that is gone the rest follows, and
+    who supervises Ray starts it anew. Raises UnavailableError.
+    """
+    own = own_node_id()
+    listed = await ask_ray(ray.nodes, "list its nodes")
+    if not any(one["NodeID"] == own and not one["Alive"] for one in listed):
+        return False
+    _end_parent("raylet")
+    return True
+
+
+def _end_parent(name: str) -> None:
+    """SIGKILL to the parent of this process, if that is its name."""
+    pid = os.getppid()
+    with contextlib.suppress(OSError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            # Still our parent, so the pid has not been given to another since.
+            if os.getppid() == pid and Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
 
 
 def choose(nodes: Sequence[RayNode], placed: Mapping[str, str]) -> RayNode | None:

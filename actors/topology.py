@@ -30,7 +30,7 @@ from actors.naming import keep_names, look_up
 from actors.news import News
 from actors.probe import Assignment
 from actors.probe_set import ProbeSet
-from actors.ray_nodes import ray_nodes
+from actors.ray_nodes import end_forsaken_raylet, ray_nodes
 from actors.seats import agreeing_through
 from actors.single_checks import check_once, locate_errant
 from actors.spec import Configuration, NodeSpec
@@ -131,6 +131,7 @@ class TopologyActor:
         every(1.0, self._watch_gateways)
         every(2.0, self._watch_probes)
         every(2.0, self._watch_ray_nodes)
+        every(2.0, self._watch_own_ray_node)
         every(5.0, self._synchronise)
         self._gateways.start()
 
@@ -593,3 +594,8 @@ class TopologyActor:
         self._gateways.found(nodes)
         if self._probes.found(nodes):
             await self._arrange_probes()
+
+    async def _watch_own_ray_node(self) -> None:
+        if not self._stopping and await end_forsaken_raylet():
+            said = "Ray has given up this host: its raylet is ended, so that all is started anew"
+            self._event("supervision", said, NO_KEY, "")

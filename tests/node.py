@@ -54,10 +54,14 @@ _ACTORS = {"leader": "LeaderActor", "topology": "TopologyActor", "gateway": "Gat
 
 
 class Marked:
-    """Environment of a process whose descendants can all be found, whoever their parent is by now."""
+    """Environment of a process whose descendants can all be found, whoever their parent is by now.
+
+    A process that writes its title over its environment (Ray's agents do) is found by its ``session``.
+    """
 
     def __init__(self) -> None:
         self.mark = secrets.token_hex(8)
+        self.session = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -72,12 +76,18 @@ class Marked:
             if not entry.name.isdigit():
                 continue
             try:
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                if wanted in (entry / "environ").read_bytes().split(b"\0") or self._is_in_session(entry):
                     title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                     found[int(entry.name)] = title.strip()
             except OSError:  # it ended meanwhile
                 continue
         return found
+
+    def _is_in_session(self, entry: Path) -> bool:
+        if self.session == 0:  # which is that of the kernel's threads, and of who started everything
+            return False
+        state, *fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        return int(fields[2]) == self.session and state not in "ZX"
 
     def kill_all(self) -> None:
         """For the clearing away after a failed test."""

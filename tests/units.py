@@ -24,7 +24,7 @@ from tests.servers import wait_until
 __all__ = ["UNITS", "Supervised", "Unit", "environment_of"]
 
 UNITS = Path(__file__).parents[1] / "deploy" / "systemd"
-_COMMAND_SECONDS = 180
+_COMMAND_SECONDS = 240
 
 
 class Unit:
@@ -126,6 +126,11 @@ class Supervised:
         self.marked.kill_all()
         wait_until(lambda: not self.marked.processes(), 20, self.marked.processes)
 
+    def die(self) -> None:
+        """As if its host did: all of it at once, and nobody starts it again."""
+        self.marked.kill_all()
+        self.stop()
+
     def _keep(self) -> None:
         while not self._stop.is_set():
             if self._begin():
@@ -149,6 +154,7 @@ class Supervised:
             die_with_parent=True,
             environment=self._environment,
         )
+        self.marked.session = self._main.pid
         return self._run("ExecStartPost")
 
     def _run(self, name: str, **more: str) -> bool:
@@ -182,6 +188,7 @@ class Supervised:
                 Process.of(pid).signal(signal.SIGKILL)
         self._main.wait(10)
         wait_until(lambda: not self._mine(), 10, self._mine)
+        self.marked.session = 0  # its number may be given to another
 
     def _mine(self) -> set[int]:
         return set(self.marked.processes()) - self.spared

@@ -15,6 +15,9 @@ from services.node_errors import NodeError
 
 __all__ = ["run"]
 
+_RESTARTED_SECONDS = 150.0
+"""For a head that comes back on a busy host: if ``up`` fails, its supervisor begins anew with all of it."""
+
 
 def run(argv: Sequence[str]) -> int:
     """Do one command; 0 if it was done, 1 if it failed (why is on stderr), 2 for unknown arguments."""
@@ -45,7 +48,8 @@ def _do(arguments: argparse.Namespace) -> int:
     if arguments.command == "up":
         files = tuple(arguments.config or _default_files())
         check_authentication(load([Path(file) for file in files], strict=arguments.strict_config).settings)
-        asyncio.run(node.up(files, strict=arguments.strict_config))
+        patience = {"ready_seconds": _RESTARTED_SECONDS} if arguments.wait else {}
+        asyncio.run(node.up(files, strict=arguments.strict_config, **patience))
     elif arguments.command == "down":
         asyncio.run(node.down())
     elif arguments.command == "reload":

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -32,16 +31,19 @@ MOVED_SECONDS = 20
 
 @dataclass(frozen=True)
 class World:
+    """Three probes at most on a Ray node: too few for four servers on the head alone."""
+
     cluster: RayCluster
     topology: MySQLTopology
 
 
-@contextmanager
-def a_world(mysqld: Mysqld, **more: object) -> Iterator[World]:
+@pytest.fixture(scope="module")
+def head(mysqld: Mysqld) -> Iterator[World]:
+    """A head, with a worker from the first test on."""
     stage = Stage(mysqld)
     try:
         topology = stage.topology(TopologySpec(semi_sync="lossless"))
-        settings = settings_of(topology.accounts.orchestray, topology.master, **more)
+        settings = settings_of(topology.accounts.orchestray, topology.master, ProbeActorsMax=3)
         with ray_cluster(settings) as cluster:
             cluster.start()
             cluster.wait_instances(topology.servers)
@@ -51,10 +53,11 @@ def a_world(mysqld: Mysqld, **more: object) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def world(mysqld: Mysqld) -> Iterator[World]:
-    with a_world(mysqld) as made:
-        made.cluster.add_worker(WORKER)
-        yield made
+def world(head: World) -> World:
+    """With the worker."""
+    if not head.cluster.workers:
+        head.cluster.add_worker(WORKER)
+    return head
 
 
 def probes_on(world: World) -> tuple[int, int]:
@@ -86,6 +89,36 @@ def worker_get(world: World, path: str) -> tuple[int, object]:
         return ask(f"{world.cluster.worker_url(WORKER)}/api/{path}", 5)
     except OSError as error:
         return 0, str(error)
+
+
+def titles_of_probes(world: World) -> list[str]:
+    titles = list(world.cluster.marked.processes().values())
+    if WORKER in world.cluster.workers:
+        titles += world.cluster.workers[WORKER].marked.processes().values()
+    return sorted(found[1] for title in titles if (found := re.match(r"ray::Probe\(([\w.:]+)\)", title)))
+
+
+def test_a_worker_is_room_for_as_many_probes_again(head: World) -> None:
+    """Three actors on a node share four servers; on two nodes each server has one of its own. Those that
+    leave go on until the others report."""
+    cluster = head.cluster
+
+    def story() -> str:
+        return f"{titles_of_probes(head)} {cluster.story()}"
+
+    wait_until(lambda: titles_of_probes(head) == ["0", "1", "2"], 40, story)
+    cluster.add_worker(WORKER)
+    servers = sorted(str(server.key) for server in head.topology.servers)
+    stale: set[str] = set()
+
+    def shared_out() -> bool:
+        known = cluster.instances()
+        late = 4 * contention()
+        stale.update(name for name, one in known.items() if one["SecondsSinceLastSeen"]["Int64"] > late)
+        return titles_of_probes(head) == servers
+
+    wait_until(shared_out, 90, story)
+    assert not stale
 
 
 def test_probes_spread_over_the_nodes(world: World) -> None:
@@ -130,11 +163,11 @@ def test_a_gateway_of_a_worker_that_is_killed_serves_again(world: World) -> None
 
 def test_the_death_of_a_worker_moves_its_probes(world: World) -> None:
     """Its host dies: every process at once. When it is back, so are gateway and probes."""
-    worker = world.cluster.workers[WORKER]
     wait_spread(world)
-    worker.stop()
     promise = Promise(MOVED_SECONDS)
+    world.cluster.workers[WORKER].die()
     promise.kept(lambda: probes_on(world) == (4, 0) and all_fresh(world), lambda: probes_on(world))
+    print(f"probes moved after {promise.elapsed:.1f} s")
     world.cluster.add_worker(WORKER)
     wait_spread(world)
     wait_until(lambda: worker_get(world, "leader-check") == (200, "OK"), 30)
@@ -162,33 +195,3 @@ def test_the_head_is_killed_and_is_back_with_its_actors(world: World, victim: st
     assert on_worker <= set(cluster.workers[WORKER].marked.processes())
     wait_until(lambda: worker_get(world, "leader-check") == (200, "OK"), 30)
     wait_spread(world)
-
-
-def test_a_worker_is_room_for_as_many_probes_again(mysqld: Mysqld) -> None:
-    """Three actors on a node share four servers; on two nodes each server has one of its own. Those that
-    leave go on until the others report."""
-    with a_world(mysqld, ProbeActorsMax=3) as world:
-        cluster = world.cluster
-
-        def probes() -> list[str]:
-            titles = list(cluster.marked.processes().values())
-            if WORKER in cluster.workers:
-                titles += cluster.workers[WORKER].marked.processes().values()
-            return sorted(
-                found[1] for title in titles if (found := re.match(r"ray::Probe\(([\w.:]+)\)", title))
-            )
-
-        wait_until(lambda: probes() == ["0", "1", "2"], 40, lambda: f"{probes()} {cluster.story()}")
-        cluster.add_worker(WORKER)
-        servers = sorted(str(server.key) for server in world.topology.servers)
-        stale: set[str] = set()
-
-        def shared_out() -> bool:
-            known = cluster.instances()
-            late = 4 * contention()
-            stale.update(name for name, one in known.items() if one["SecondsSinceLastSeen"]["Int64"] > late)
-            return probes() == servers
-
-        wait_until(shared_out, 90, lambda: f"{probes()} {cluster.story()}")
-        assert not stale
-        wait_spread(world)

@@ -144,8 +144,9 @@ def world(mysqld: Mysqld) -> Iterator[World]:
         for old, new in {**_REPLACED, **{old: str(new) for old, new in ports.items()}}.items():
             assert old in text, old
             text = text.replace(old, new)
-        for _ in range(2):  # the two agents share this host's addresses
-            text = text.replace("agent-listen-port=52365", f"agent-listen-port={free_port()}", 1)
+        for _ in range(2):  # the two share this host's ports, of which Ray gives 10002 and so on to workers
+            ports_here = f"agent-listen-port={free_port()} --min-worker-port=0 --max-worker-port=0"
+            text = text.replace("agent-listen-port=52365", ports_here, 1)
         (project / "cluster.yaml").write_text(text)
         settings = settings_of(
             topology.accounts.orchestray,

@@ -57,6 +57,33 @@ def test_head_and_worker_are_supervised_and_speak_with_a_token() -> None:
         assert not [word for word in words if "$" in word]
 
 
+def test_a_head_starts_no_server_for_ray_clients_and_its_dashboard_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the hook in ray.env, found as Ray does; it relies on what Ray has under these names."""
+    from ray._common.utils import load_class
+    from ray._private import services
+    from ray._private.parameter import RayParams
+
+    started = subprocess.Popen(["sleep", "60"])
+    try:
+        info = services.ProcessInfo(started, *(None,) * (len(services.ProcessInfo._fields) - 1))
+        monkeypatch.setattr(services, "start_api_server", lambda *_, **__: ("url", info))
+        hook = load_class(environment_of(UNITS / "ray.env", {})["RAY_START_HOOK"])
+        worker = RayParams(ray_client_server_port=10001)
+        hook(worker, False)
+        assert worker.ray_client_server_port == 10001
+        head = RayParams(ray_client_server_port=10001)
+        hook(head, True)
+        assert head.ray_client_server_port is None
+        before = os.getpriority(os.PRIO_PROCESS, started.pid)
+        assert services.start_api_server(True, port=8265) == ("url", info)
+        assert os.getpriority(os.PRIO_PROCESS, started.pid) == 10 > before
+    finally:
+        started.kill()
+        started.wait(10)
+
+
 def _compose() -> list[str]:
     """The client that can check a compose file, without an engine."""
     docker = shutil.which("docker")
