@@ -198,7 +198,8 @@ def rounds_of_seats(setup: Setup) -> Iterator[Round]:
             seats.start(str(number), backend=setup.backend(number))
 
         def play(with_database: bool) -> float:
-            holder = seats.await_act(lambda act: act.at > boottime() - 0.2, PATIENCE_SECONDS)
+            asked_at = boottime()
+            holder = seats.await_act(lambda act: act.at > asked_at, PATIENCE_SECONDS)
             number = int(holder.node)
             database = setup.cluster.servers[setup.writer_of(number)]
             if with_database:

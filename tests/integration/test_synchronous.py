@@ -91,7 +91,8 @@ def seated(setup: Setup, seats: Seats) -> list[int]:
 
 
 def acting(seats: Seats) -> Act:
-    return seats.await_act(lambda act: act.at > boottime() - 0.2, SETTLED_SECONDS)
+    asked_at = boottime()
+    return seats.await_act(lambda act: act.at > asked_at, SETTLED_SECONDS)
 
 
 def next_after(seats: Seats, act: Act) -> Act:
