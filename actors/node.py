@@ -50,7 +50,6 @@ class ActorState:
 
 def connect(address: str) -> None:
     """Attach this process to a running Ray cluster. Raises ConnectionError or ValueError."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
     # Ray has its workers import from the folder in which it is called. That of our packages is no danger;
     # any other may have a ``services`` or ``api`` of its own.
     here = Path.cwd()

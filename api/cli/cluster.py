@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import socket
 import sys
 import time
@@ -25,6 +26,7 @@ def run(argv: Sequence[str]) -> int:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed why
         return int(stop.code or 0)
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray reads it when it is imported, and then no more
     from actors import node
 
     address = arguments.ray_address

@@ -182,12 +182,14 @@ def test_the_head_is_killed_and_is_back_with_its_actors(world: World, victim: st
     on_worker = {
         pid for pid, title in cluster.workers[WORKER].marked.processes().items() if "Probe(" in title
     }
+    former = [cluster.actor(kind) for kind in ("topology", "leader", "gateway")]
     process = cluster.head_process() if victim == "ray start" else cluster.ray_process(victim)
     assert process.signal(signal.SIGKILL)
     assert process.wait_gone(5)
     promise = Promise(HEAD_SECONDS)
-    wait_until(lambda: not cluster.head.is_active, 10)
-    print(f"not active after {promise.elapsed:.1f} s")
+    # They may answer for a moment longer.
+    wait_until(lambda: not cluster.head.is_active and not any(one.is_alive for one in former), 20)
+    print(f"gone after {promise.elapsed:.1f} s")
     promise.kept(lambda: cluster.leads and all_fresh(world), cluster.story)
     print(f"{victim} killed: back after {promise.elapsed:.1f} s")
     wait_until(lambda: cluster.head.is_active, 30, cluster.story)
