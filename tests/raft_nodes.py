@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+from services.sandbox.binaries import Mysqld
 from services.sandbox.ports import free_port
-from services.sandbox.topology import MySQLTopology
+from services.sandbox.topology import MySQLTopology, TopologySpec
 from tests.namespaces import Namespace
 from tests.node import Node, settings_of
-from tests.servers import wait_until
+from tests.servers import Stage, short_directory, wait_until
 
 __all__ = ["SECRET", "HostNode", "RaftNodes", "raft_settings"]
 
@@ -115,6 +116,18 @@ class RaftNodes:
     def member(self, node: Node) -> str:
         number = self.nodes.index(node)
         return f"{self.hosts[number].address if self.hosts else '127.0.0.1'}:{self.ports[number]}"
+
+    @classmethod
+    @contextmanager
+    def started(cls, mysqld: Mysqld, *, replicas: int = 2, size: int = 3) -> Iterator[RaftNodes]:
+        """With a topology of their own, within the block."""
+        stage, folder = Stage(mysqld), short_directory()
+        with ExitStack() as endings:
+            endings.callback(shutil.rmtree, folder, ignore_errors=True)
+            endings.callback(stage.clear)
+            nodes = cls(folder, stage.topology(TopologySpec(replicas=replicas)), endings, size=size)
+            nodes.start()
+            yield nodes
 
     @staticmethod
     def kill(node: Node) -> None:

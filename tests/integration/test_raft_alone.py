@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
 from services.sandbox.binaries import Mysqld
-from services.sandbox.topology import TopologySpec
 from tests.raft_nodes import RaftNodes
-from tests.servers import Stage, short_directory, wait_until
+from tests.servers import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 
 @pytest.fixture
 def setup(mysqld: Mysqld) -> Iterator[RaftNodes]:
-    stage, folder = Stage(mysqld), short_directory()
-    with ExitStack() as endings:
-        endings.callback(shutil.rmtree, folder, ignore_errors=True)
-        endings.callback(stage.clear)
-        setup = RaftNodes(folder, stage.topology(TopologySpec(replicas=2)), endings, size=1)
-        setup.start()
+    with RaftNodes.started(mysqld, size=1) as setup:
         yield setup
 
 

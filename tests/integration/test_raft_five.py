@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
 from services.sandbox.binaries import Mysqld
-from services.sandbox.topology import TopologySpec
 from tests.raft_nodes import RaftNodes
-from tests.servers import Stage, short_directory, wait_until
+from tests.servers import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.heavy, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
 def setup(mysqld: Mysqld) -> Iterator[RaftNodes]:
-    stage, folder = Stage(mysqld), short_directory()
-    with ExitStack() as endings:
-        endings.callback(shutil.rmtree, folder, ignore_errors=True)
-        endings.callback(stage.clear)
-        topology = stage.topology(TopologySpec(replicas=2))
-        setup = RaftNodes(folder, topology, endings, size=5)
-        setup.start()
+    with RaftNodes.started(mysqld, size=5) as setup:
         yield setup
 
 

@@ -135,3 +135,12 @@ def test_in_raft_members_are_named(tmp_path: Path, clock: Clock) -> None:
     raft = me.raft()
     assert raft is not None
     assert (raft.state, raft.leader) == ("Shutdown", "")
+
+
+def test_one_problem_is_told_once_however_many_have_met_it(tmp_path: Path, clock: Clock) -> None:
+    me, _ = node(tmp_path)
+    full = "no room for the store"
+    me.told(Lead(error=full))
+    assert me.status([]).error == full
+    assert me.status([f"StoreFullError: {full}"]).error == f"StoreFullError: {full}"
+    assert me.status(["another"]).error == f"another; {full}"
