@@ -296,7 +296,7 @@ async def _point_and_start(step: Step, env: Environment, session: ActingSession)
         statements.insert(0, dialect.change_source_to(host, step.source.port, auto_position=not by_gtid))
     timeout = env.timing.statement
     rows = await session.act(*statements, step=str(step.number), then=dialect.replica_status, timeout=timeout)
-    return default_channel(rows)
+    return default_channel(rows, dialect.channel)
 
 
 def _by_gtid(session: ActingSession, channel: Row) -> bool:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from services.topology.channel import Channel
 from services.topology.instance import Instance, ThreadState
 from services.topology.keys import InstanceKey
 
@@ -26,6 +27,7 @@ _PLAIN = (
 )
 _THREADS = ("receiver_state", "applier_state")
 _SOURCE_HOST = "source_host"  # not in the journals of earlier versions
+_CHANNEL, _CHANNELS = "channel", "channels"  # neither are these
 
 
 def before_to(instances: Iterable[Instance]) -> str:
@@ -37,6 +39,8 @@ def before_to(instances: Iterable[Instance]) -> str:
                 "port": instance.key.port,
                 **{name: getattr(instance, name) for name in (*_PLAIN, _SOURCE_HOST)},
                 **{name: getattr(instance, name).value for name in _THREADS},
+                _CHANNEL: instance.channel_name,
+                _CHANNELS: [channel.name for channel in instance.channels],
             }
             for instance in instances
         ]
@@ -51,5 +55,7 @@ def before_from(text: str) -> dict[InstanceKey, Instance]:
         facts: dict[str, Any] = {name: values[name] for name in _PLAIN}
         facts |= {name: ThreadState(values[name]) for name in _THREADS}
         facts[_SOURCE_HOST] = values.get(_SOURCE_HOST, "")
+        channels = tuple(Channel(name=name) for name in values.get(_CHANNELS, ()))
+        facts |= {"channel_name": values.get(_CHANNEL, ""), "channels": channels}
         found[key] = Instance(key=key, **facts)
     return found

@@ -90,7 +90,7 @@ async def _transaction_left(session: ActingSession, channel: Row) -> bool:
     file, position, skipped = str(channel["Relay_Log_File"]), int(channel["Relay_Log_Pos"]), 0
     for _ in range(_PAGES):
         events = await session.read(
-            f"SHOW RELAYLOG EVENTS IN {quoted_file(file)} FROM {position:d} LIMIT {skipped:d}, {_EVENTS:d}"
+            session.dialect.relay_log_events(quoted_file(file), position, skip=skipped, limit=_EVENTS)
         )
         if any(_ends_transaction(event) for event in events):
             return True

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.execution.before import BEFORE_KIND, before_from, before_to
@@ -86,7 +86,7 @@ class DeadMasterRecovery:
         Raises MandateOverError, RecoveryInterruptedError or a journal's error: then it is to be resumed.
         """
         say = self._env.journal.say
-        self._env.before.update({replica.key: replica for replica in replicas})
+        self._remember({replica.key: replica for replica in replicas})
         self._env.names.update(names_of((failed, *replicas)))
         freeze = plan_freeze(self._cluster_id, failed, replicas)
         self._journal_plan(freeze, before=replicas, executed=failed.executed)
@@ -135,7 +135,7 @@ class DeadMasterRecovery:
         remembered = [json.dumps(detail["before"]) for detail in details]
         remembered += [entry.detail for entry in entries if entry.kind == BEFORE_KIND]
         for text in remembered:
-            self._env.before.update(before_from(text))
+            self._remember(before_from(text))
         for detail in details:  # earlier versions wrote none
             names = [InstanceKey(*name) for name in detail.get("names", ())]
             self._env.names.update(dict.fromkeys(names, self._failed))
@@ -150,6 +150,10 @@ class DeadMasterRecovery:
         await self._env.journal.say(f"{opened} was {what} before the interruption: completing the recovery")
         lost = {InstanceKey.parse(name): why for name, why in details[-1]["lost"].items()}
         return await self._complete(opened, turning, rest, lost)
+
+    def _remember(self, before: Mapping[InstanceKey, Instance]) -> None:
+        self._env.before.update(before)
+        self._env.sessions.speak_of_channels(before.values())
 
     async def _promoted_candidate(
         self, entries: Sequence[JournalEntry], steps: Sequence[Step]

@@ -56,6 +56,14 @@ class Sessions:
         self._turns: dict[InstanceKey, asyncio.Lock] = {}
         self._silent: dict[InstanceKey, ConnectError] = {}
         self._stopping: dict[InstanceKey, asyncio.Task[None]] = {}
+        self._channels: dict[InstanceKey, str] = {}
+
+    def speak_of_channels(self, instances: Iterable[Instance]) -> None:
+        """From now on statements about replication name the channel that is known of a server, where it has
+        several or its one has a name."""
+        for instance in instances:
+            if instance.must_name_channel:
+                self._channels[instance.key] = instance.channel_name
 
     async def on(self, key: InstanceKey) -> ActingSession:
         """The session on a server; a new one if there is none or it was lost. Raises as its ``open``."""
@@ -69,6 +77,8 @@ class Sessions:
                     key, self._login, self._mandate, timeout=self._timing.statement
                 )
                 self._open[key] = session
+            if key in self._channels:
+                session.speak_of(self._channels[key])
             return session
 
     async def prepare(self, instances: Iterable[Instance]) -> None:

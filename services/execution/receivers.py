@@ -22,7 +22,7 @@ import time
 
 from services.execution.environment import Environment
 from services.execution.errors import StepFailedError
-from services.mysql.dialect import modern_columns
+from services.execution.relay_logs import channel_of
 from services.mysql.errors import MySQLError
 from services.mysql.session import ActingSession
 from services.planning.plan import Step
@@ -60,8 +60,8 @@ async def issue_stop(step: Step, env: Environment) -> None:
 
 
 async def _receiver(session: ActingSession) -> str:
-    rows = await session.read(session.dialect.replica_status)
-    return str(modern_columns(rows[0])["Replica_IO_Running"]) if rows else "No"
+    channel = await channel_of(session)
+    return "No" if channel is None else str(channel["Replica_IO_Running"])
 
 
 async def _is_stopping(session: ActingSession) -> bool:

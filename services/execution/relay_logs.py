@@ -38,7 +38,8 @@ _APPLIER_SECONDS = 0.5
 
 async def channel_of(session: ActingSession) -> Row | None:
     """The replication channel's status, or None where none is configured."""
-    return default_channel(await session.read(session.dialect.replica_status))
+    dialect = session.dialect
+    return default_channel(await session.read(dialect.replica_status), dialect.channel)
 
 
 def read_text(session: ActingSession, text: object) -> TransactionSet:
@@ -50,7 +51,7 @@ async def channel_and_executed(session: ActingSession) -> tuple[Row | None, Tran
     """Both of one moment, in one exchange."""
     dialect = session.dialect
     channels, rows = await session.read_all(dialect.replica_status, _asked_for_executed(session))
-    return default_channel(channels), read_text(session, rows[0]["executed"])
+    return default_channel(channels, dialect.channel), read_text(session, rows[0]["executed"])
 
 
 def _asked_for_executed(session: ActingSession) -> str:

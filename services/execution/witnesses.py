@@ -22,7 +22,9 @@ import structlog
 from services.analysis.facts import NETWORK_ERRNOS
 from services.config import Settings
 from services.execution.gates import ClusterView
-from services.mysql.dialect import modern_columns
+from services.execution.relay_logs import channel_of
+from services.mysql.channel_facts import apply_replica_status
+from services.mysql.connection import Row
 from services.mysql.errors import MySQLError
 from services.mysql.session import ActingSession, Mandate, MandateOverError
 from services.planning.witness import NoWitness, Witness, choose_witness, is_suspected
@@ -161,6 +163,7 @@ class Witnesses:
         wait_seconds, bounds = settings.WitnessWaitMilliseconds / 1000, timing(settings)
         session = await ActingSession.open(witness.key, login(settings), mandate, timeout=bounds.statement)
         try:
+            await _speak_of_its_channel(session)
             if not witness.restart or await _state(session) != "Yes":
                 return await _watched(session, witness.key, wait_seconds)
             name = session.dialect.net_timeout
@@ -189,6 +192,7 @@ class Witnesses:
             try:
                 session = await ActingSession.open(key, login(self._settings()), mandate)
                 try:
+                    await _speak_of_its_channel(session)
                     await _reconnect(session, net_timeout)
                 finally:
                     await session.close()
@@ -217,9 +221,16 @@ async def _reconnect(session: ActingSession, net_timeout: int) -> None:
         await session.act(statement, step="witness", timeout=_STOP_SECONDS)
 
 
-async def _channel(session: ActingSession) -> dict[str, object]:
-    rows = await session.read(session.dialect.replica_status)
-    return modern_columns(rows[0]) if rows else {}
+async def _speak_of_its_channel(session: ActingSession) -> None:
+    """Where it has several, only the receiver of the one that the API speaks of is restarted and watched."""
+    rows = await session.read(session.dialect.channels)
+    known = apply_replica_status(Instance(key=session.key), rows)
+    if known.must_name_channel:
+        session.speak_of(known.channel_name)
+
+
+async def _channel(session: ActingSession) -> Row:
+    return await channel_of(session) or {}
 
 
 async def _state(session: ActingSession) -> str:

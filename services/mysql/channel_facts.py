@@ -60,13 +60,15 @@ def apply_replica_status(instance: Instance, rows: Sequence[Row]) -> Instance:
     )
 
 
-def default_channel(rows: Sequence[Row]) -> Row | None:
-    """The status of the channel that the API speaks of, with modern column names.
+def default_channel(rows: Sequence[Row], name: str | None = None) -> Row | None:
+    """The status of the channel that the API speaks of, or of the one with that name; modern column names.
 
     Of several the last, as in the reference. Of MariaDB's the one without a name, which is the only one that
     its SHOW REPLICA STATUS shows.
     """
     channels = [modern_columns(row) for row in rows]
+    if name is not None:
+        return next((row for row in channels if _name(row) == name), None)
     unnamed = [row for row in channels if row.get("Connection_name") == ""]
     ours = [row for row in channels if not _name(row).startswith(GROUP_CHANNELS)]
     return unnamed[0] if unnamed else ours[-1] if ours else None

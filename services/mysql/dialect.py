@@ -7,7 +7,7 @@ names of MySQL 8.4+ (``Source_…``, ``Replica_…``) whatever the server calls 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -43,17 +43,38 @@ class Dialect:
     """Gives the accounts that may write on a read-only server; empty where ``super_read_only`` binds all."""
     guard: str = "DO"
     """Words before an expression whose error stops the statements behind it. MariaDB's DO ignores errors."""
+    channel: str | None = None
+    """The channel that statements about replication name; None: none. See ``of_channel``."""
+
+    def of_channel(self, name: str) -> Dialect:
+        """The dialect whose statements about replication speak of one channel of several.
+
+        Without a name, MySQL starts and stops all channels, and CHANGE is refused or makes another one;
+        MariaDB takes the one that has no name. Raises ValueError for a name that could end its literal.
+        """
+        if any(character in name for character in "'\\\0\n"):
+            raise ValueError(f"the replication channel {name!r} has a name that cannot be quoted")
+        return replace(self, channel=name)
+
+    def _about(self, verb: str, what: str = "") -> str:
+        """``verb`` for the channel. MySQL has its name at the end, MariaDB, since 5.5, behind the verb."""
+        if self.channel is None:
+            return f"{verb}{what}"
+        name = f"'{self.channel}'"
+        return f"{verb} {name}{what}" if self.mariadb else f"{verb}{what} FOR CHANNEL {name}"
 
     @property
     def replica_status(self) -> str:
-        """MariaDB shows only the connection without a name."""
-        return f"SHOW {self.replica} STATUS"
+        """Without a channel MariaDB shows only the connection that has no name; with one it is among all,
+        because asking for one that is not there any more is an error.
+        """
+        return f"SHOW {self.replica} STATUS" if self.channel is None else self.channels
 
     @property
     def channels(self) -> str:
         """The status of all channels; MariaDB calls them connections."""
         many = "REPLICAS" if self.replica == "REPLICA" else "SLAVES"
-        return f"SHOW ALL {many} STATUS" if self.mariadb else self.replica_status
+        return f"SHOW ALL {many} STATUS" if self.mariadb else f"SHOW {self.replica} STATUS"
 
     @property
     def group_members(self) -> str:
@@ -87,31 +108,31 @@ class Dialect:
 
     @property
     def stop_receiver(self) -> str:
-        return f"STOP {self.replica} IO_THREAD"
+        return self._about(f"STOP {self.replica}", " IO_THREAD")
 
     @property
     def start_receiver(self) -> str:
-        return f"START {self.replica} IO_THREAD"
+        return self._about(f"START {self.replica}", " IO_THREAD")
 
     @property
     def start_applier(self) -> str:
-        return f"START {self.replica} SQL_THREAD"
+        return self._about(f"START {self.replica}", " SQL_THREAD")
 
     @property
     def stop_applier(self) -> str:
-        return f"STOP {self.replica} SQL_THREAD"
+        return self._about(f"STOP {self.replica}", " SQL_THREAD")
 
     @property
     def start_replica(self) -> str:
-        return f"START {self.replica}"
+        return self._about(f"START {self.replica}")
 
     @property
     def stop_replica(self) -> str:
-        return f"STOP {self.replica}"
+        return self._about(f"STOP {self.replica}")
 
     @property
     def reset_replica_all(self) -> str:
-        return f"RESET {self.replica} ALL"
+        return self._about(f"RESET {self.replica}", " ALL")
 
     def change_source_to(self, host_literal: str, port: int, *, auto_position: bool = True) -> str:
         """Point to another source by GTID. Credentials and TLS settings of the channel stay.
@@ -122,15 +143,24 @@ class Dialect:
         option = self.source_option
         place = f"{option}HOST={host_literal}, {option}PORT={port:d}"
         by_gtid = f"{option}USE_GTID=slave_pos" if self.mariadb else f"{option}AUTO_POSITION=1"
-        return f"{self.change_source} {place}" + (f", {by_gtid}" if auto_position else "")
+        return self._change(place + (f", {by_gtid}" if auto_position else ""))
 
     def change_position_to(self, host_literal: str, port: int, file_literal: str, position: int) -> str:
         """Point to a place in another source's binary log, without GTID."""
         option = self.source_option
-        return (
-            f"{self.change_source} {option}HOST={host_literal}, {option}PORT={port:d}, "
+        return self._change(
+            f"{option}HOST={host_literal}, {option}PORT={port:d}, "
             f"{option}LOG_FILE={file_literal}, {option}LOG_POS={position:d}"
         )
+
+    def _change(self, options: str) -> str:
+        verb, _, to = self.change_source.rpartition(" ")
+        return self._about(verb, f" {to} {options}")
+
+    def relay_log_events(self, file_literal: str, position: int, *, skip: int, limit: int) -> str:
+        """What a relay log holds from a position on."""
+        place = f"EVENTS IN {file_literal} FROM {position:d} LIMIT {skip:d}, {limit:d}"
+        return self._about("SHOW RELAYLOG", f" {place}")
 
     def dump_threads(self, *, performance_schema: bool) -> str:
         """Clients that read the binary log: ``Host``, which is ``address:port`` of their end, and ``User``.

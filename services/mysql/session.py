@@ -176,6 +176,13 @@ class ActingSession:
         session._keeper = asyncio.ensure_future(session._keep_alive())
         return session
 
+    def speak_of(self, channel: str) -> None:
+        """Have ``dialect`` name this channel. Raises StatementError for a name that cannot be quoted."""
+        try:
+            self.dialect = self._server.dialect.of_channel(channel)
+        except ValueError as error:
+            raise StatementError(self.key, str(error)) from None
+
     async def _take_locks(self, row: Row, timeout: float) -> None:
         """``row`` is what ``_asking_for_locks`` gave; it is asked again while another session holds them."""
         deadline = time.monotonic() + _DENIED_LOCK_SECONDS

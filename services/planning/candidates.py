@@ -282,7 +282,7 @@ def _bans(failed: Instance, replica: Instance, policy: PromotionPolicy) -> list[
     if replica.has_replication_filters:
         bans.append("has replication filters")
     if len(replica.source_channels) > 1:
-        bans.append("replicates from several sources: promoted, it would forget them all")
+        bans.append("replicates from several sources: those would go on writing to it")
     return bans
 
 

@@ -360,11 +360,16 @@ def _unmapped(follower: Candidate, chosen: Candidate) -> str:
 def _who_acknowledges(semi_sync: SemiSync | None, followers: Sequence[Candidate]) -> frozenset[InstanceKey]:
     """Whose replica side is on afterwards (rule 11): whoever had it on, and others if those are too few.
 
-    Without them the new master's first write would wait for ever.
+    Without them the new master's first write would wait for ever. It is switched on nowhere where there are
+    several sources: MySQL's plugin has it for all receivers, and those of asynchronous sources break.
     """
     if semi_sync is None:
         return frozenset()
-    able = [follower.instance for follower in followers if follower.instance.semi_sync_available]
+    able = [
+        one
+        for one in (follower.instance for follower in followers)
+        if one.semi_sync_available and (_acknowledges(one) or len(one.source_channels) < 2)
+    ]
     able.sort(key=lambda replica: (not _acknowledges(replica), replica.sql_delay_seconds > 0, replica.key))
     on = sum(_acknowledges(replica) for replica in able)
     return frozenset(replica.key for replica in able[: max(on, semi_sync.wait_count)])

@@ -223,6 +223,11 @@ class Instance:
         )
 
     @property
+    def must_name_channel(self) -> bool:
+        """Statements about its replication that named none would mean all its channels, or another one."""
+        return len(self.channels) > 1 or bool(self.channel_name)
+
+    @property
     def source_channels(self) -> tuple[Channel, ...]:
         """Its channels but those of Group Replication, which lead to no source of ours."""
         return tuple(one for one in self.channels if not one.name.startswith(GROUP_CHANNELS))

@@ -69,6 +69,35 @@ def test_the_ways_to_point_to_another_source() -> None:
     )
 
 
+def test_a_channel_is_named_where_each_flavour_wants_it() -> None:
+    new, old, maria = (dialect_for(v).of_channel("east") for v in ("9.7.0", "5.7.40", "10.11.6-MariaDB"))
+    assert [d.stop_receiver for d in (new, old, maria)] == [
+        "STOP REPLICA IO_THREAD FOR CHANNEL 'east'",
+        "STOP SLAVE IO_THREAD FOR CHANNEL 'east'",
+        "STOP REPLICA 'east' IO_THREAD",
+    ]
+    assert [d.reset_replica_all for d in (new, maria)] == [
+        "RESET REPLICA ALL FOR CHANNEL 'east'", "RESET REPLICA 'east' ALL",
+    ]  # fmt: skip
+    assert new.change_source_to("'db1'", 3306, auto_position=False) == (
+        "CHANGE REPLICATION SOURCE TO SOURCE_HOST='db1', SOURCE_PORT=3306 FOR CHANNEL 'east'"
+    )
+    assert maria.change_source_to("'db1'", 3306, auto_position=False) == (
+        "CHANGE MASTER 'east' TO MASTER_HOST='db1', MASTER_PORT=3306"
+    )
+    assert new.relay_log_events("'relay.1'", 4, skip=0, limit=9) == (
+        "SHOW RELAYLOG EVENTS IN 'relay.1' FROM 4 LIMIT 0, 9 FOR CHANNEL 'east'"
+    )
+    assert (new.replica_status, maria.replica_status) == ("SHOW REPLICA STATUS", "SHOW ALL REPLICAS STATUS")
+    assert new.of_channel("").start_replica == "START REPLICA FOR CHANNEL ''"
+
+
+@pytest.mark.parametrize("name", ["it's", "back\\slash", "line\nbreak", "nul\0"])
+def test_a_name_that_could_end_its_literal_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be quoted"):
+        dialect_for("9.7.0").of_channel(name)
+
+
 def test_no_statement_of_a_poll_changes_anything() -> None:
     for dialect in DIALECTS:
         for statement in poll_statements(dialect, performance_schema=True):

@@ -535,6 +535,15 @@ def test_rule_11_when_the_only_acknowledging_replica_is_promoted_another_takes_i
     assert plan.notes == ()
 
 
+def test_rule_11_it_is_not_switched_on_where_there_are_several_sources() -> None:
+    """The receivers of the others, that are asynchronous, would break."""
+    several = replica("b", channels=(Channel(name="east"), Channel(name="west")))
+    plan = plan_of(master(**LOSSLESS), acknowledging("a", promotion_rule="must"), several, replica("c"))
+    assert {s.instance: s.semi_sync_replica for s in steps(plan, StepKind.REPOINT)} == {
+        key("b"): False, key("c"): True,
+    }  # fmt: skip
+
+
 def test_rule_11_when_nobody_is_left_to_acknowledge_that_is_said() -> None:
     plan = plan_of(master(**LOSSLESS), acknowledging("a"))
     (note,) = plan.notes
