@@ -13,6 +13,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from services.execution.before import BEFORE_KIND, before_from, before_to
 from services.execution.environment import Environment
@@ -32,7 +33,7 @@ from services.topology.instance import CheckOutcome, Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import JournalEntry, JournalPhase
 
-__all__ = ["PLAN_KIND", "DeadMasterRecovery", "Outcome", "hook_facts", "last_seen"]
+__all__ = ["PLAN_KIND", "DeadMasterRecovery", "Outcome", "hook_facts", "last_seen", "lost_from", "lost_to"]
 
 PLAN_KIND = "plan"
 """Kind of the journal entries that carry a plan as JSON; their step number is the plan's first step."""
@@ -148,7 +149,7 @@ class DeadMasterRecovery:
         rest = [step for step in steps if step.number > turning.number]
         what = "opened" if turning.kind is StepKind.OPEN else "made the master"
         await self._env.journal.say(f"{opened} was {what} before the interruption: completing the recovery")
-        lost = {InstanceKey.parse(name): why for name, why in details[-1]["lost"].items()}
+        lost = lost_from(details[-1]["lost"])
         return await self._complete(opened, turning, rest, lost)
 
     def _remember(self, before: Mapping[InstanceKey, Instance]) -> None:
@@ -347,7 +348,7 @@ class DeadMasterRecovery:
         detail = {
             "steps": json.loads(steps_to_json(plan.steps)),
             "before": json.loads(before_to(before)),
-            "lost": {str(key): why for key, why in plan.lost.items()},
+            "lost": lost_to(plan.lost),
             "executed": executed,
             "hooks": self._env.hook_facts,
             "names": [
@@ -365,6 +366,18 @@ class DeadMasterRecovery:
             at=self._env.utc_now(),
         )
         self._executor.announce(entry)
+
+
+def lost_to(lost: Mapping[InstanceKey, str]) -> list[tuple[str, int, str]]:
+    """Who is lost, and why, as a plan's entry has it."""
+    return [(key.hostname, key.port, why) for key, why in lost.items()]
+
+
+def lost_from(journalled: Sequence[Sequence[Any]] | Mapping[str, str]) -> dict[InstanceKey, str]:
+    """Read what ``lost_to`` wrote, or what earlier versions did: ``host:port`` and why."""
+    if isinstance(journalled, Mapping):
+        return {InstanceKey.parse(name): why for name, why in journalled.items()}
+    return {InstanceKey(host, port): why for host, port, why in journalled}
 
 
 def last_seen(failed: InstanceKey, entries: Sequence[JournalEntry]) -> Instance:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from services.execution.before import before_from, before_to
-from services.execution.dead_master import last_seen
+from services.execution.dead_master import last_seen, lost_from, lost_to
 from services.execution.executor import steps_from_json, steps_to_json
 from services.planning.plan import SemiSync, StepKind
+from services.topology.channel import Channel
 from services.topology.instance import Instance, ThreadState
 from services.topology.keys import NO_KEY, InstanceKey
 from services.topology.records import JournalEntry, JournalPhase
@@ -40,6 +41,22 @@ def test_a_server_comes_back_as_it_was() -> None:
         semi_sync_master_wait_no_replica=False,
     )
     assert before_from(before_to([before])) == {before.key: before}
+
+
+def test_the_channel_that_was_spoken_of_is_known_to_a_later_term() -> None:
+    several = (Channel(name="east"), Channel(name="west"))
+    before = Instance(key=InstanceKey("r", 3306), channel_name="west", channels=several)
+    read = before_from(before_to([before]))[before.key]
+    assert read.must_name_channel
+    assert read.channel_name == "west"
+    earlier = [{k: v for k, v in json.loads(before_to([before]))[0].items() if not k.startswith("channel")}]
+    assert not before_from(json.dumps(earlier))[before.key].must_name_channel
+
+
+def test_who_is_lost_comes_back_whatever_the_address() -> None:
+    lost = {InstanceKey("::1", 3307): "it hangs", InstanceKey("db1", 3306): "its disk is full"}
+    assert lost_from(json.loads(json.dumps(lost_to(lost)))) == lost
+    assert lost_from({"db1:3306": "its disk is full"}) == {InstanceKey("db1", 3306): "its disk is full"}
 
 
 def test_the_last_that_was_seen_of_the_failed_master_survives_its_leader() -> None:
