@@ -30,7 +30,10 @@ pytestmark = [pytest.mark.long, pytest.mark.heavy, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
 _IMAGE = "orchestray-test-frame:1"
-_LENT = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ssl", "/etc/ld.so.cache")
+_OWN = ("/usr/sbin",)
+"""The engine puts its init there, which it could not in a folder of this machine's."""
+_USR = sorted(str(path) for path in Path("/usr").iterdir() if str(path) not in _OWN)
+_LENT = (*_USR, "/bin", "/sbin", "/lib", "/lib64", "/etc/ssl", "/etc/ld.so.cache")
 """Of this machine: what is a link there is one in the image."""
 
 
@@ -64,7 +67,7 @@ class Setup:
 def _frame() -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
-        for name in ("tmp", "proc", "sys", "dev", "etc", "var", "root"):
+        for name in ("tmp", "proc", "sys", "dev", "etc", "var", "root", "usr", *(own[1:] for own in _OWN)):
             entry = tarfile.TarInfo(name)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o777
             archive.addfile(entry)
