@@ -145,7 +145,7 @@ async def _run(
         await _end_group(process)
         return f"was ended, because it took longer than {seconds:g} s"
     except asyncio.CancelledError:
-        _signal_group(process.pid, signal.SIGKILL)
+        await _kill_group(process)
         raise
     if code < 0:
         return f"was ended by signal {-code}"
@@ -166,6 +166,11 @@ async def _end_group(process: asyncio.subprocess.Process) -> None:
     while there and time.monotonic() < deadline:
         await asyncio.sleep(_LOOK_SECONDS)
         there = _signal_group(process.pid, None)
+    await _kill_group(process)
+
+
+async def _kill_group(process: asyncio.subprocess.Process) -> None:
+    """Until its end is seen: what watches over it must not be left to a loop that closes."""
     _signal_group(process.pid, signal.SIGKILL)
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(process.wait(), _KILLED_SECONDS)
