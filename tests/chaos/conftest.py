@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,13 +12,6 @@ from services.sandbox.topology import TopologySpec
 from tests.chaos.parts import assert_one_of_each, memory
 from tests.node import Watched, watching
 from tests.servers import wait_until
-
-
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    for item in items:
-        here = item.path.is_relative_to(Path(__file__).parent)
-        if here and item.get_closest_marker("heavy") is None:
-            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="package")

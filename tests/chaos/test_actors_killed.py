@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from tests.chaos.parts import kill
 from tests.node import Watched
 from tests.servers import wait_until
+
+pytestmark = pytest.mark.alone
 
 
 def test_gateway(watched: Watched, remembered: object) -> None:

@@ -16,7 +16,7 @@ REPLACED_SECONDS = 10
 PROBE_REPLACED_SECONDS = 20
 """One poll interval and 2 s of silence, 5 s for an answer, then Ray takes 5 s to end what does not react."""
 
-pytestmark = pytest.mark.usefixtures("remembered")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("remembered")]
 
 
 def stop(victim: Process) -> None:

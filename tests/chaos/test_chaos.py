@@ -15,7 +15,7 @@ MINUTES = 2
 SEED = 20261128
 _START_AND_END_SECONDS = 900
 
-pytestmark = [pytest.mark.long, pytest.mark.heavy, pytest.mark.timeout(MINUTES * 60 + _START_AND_END_SECONDS)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(MINUTES * 60 + _START_AND_END_SECONDS)]
 
 
 @pytest.mark.parametrize("setup", SETUPS)

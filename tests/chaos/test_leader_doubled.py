@@ -25,7 +25,7 @@ from tests.node import settings_of
 from tests.ray_cluster import RayCluster, ray_cluster
 from tests.servers import Stage, general_log, start_general_log, wait_until
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(400)]
 
 _TERM = re.compile(r"/\* orchestray term=(\d+) step=")
 LEASE_SECONDS = 3

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import pytest
+
 from services.sandbox.server import MySQLServer
 from tests.chaos.parts import assert_one_of_each, kill
 from tests.node import Node, Watched, key_of
 from tests.servers import wait_until
+
+pytestmark = pytest.mark.alone
 
 
 def promoted(node: Node, master: MySQLServer, timeout_seconds: float) -> str:

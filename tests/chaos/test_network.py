@@ -10,6 +10,8 @@ import pytest
 
 from tests.namespaces import why_none
 
+pytestmark = pytest.mark.alone
+
 STORY = """
 import subprocess, sys
 from tests.chaos.network import networked

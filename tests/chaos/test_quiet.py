@@ -109,7 +109,6 @@ class Disturbances:
                 killer.cursor().execute(f"KILL {int(row['id'])}")
 
 
-@pytest.mark.heavy
 @pytest.mark.timeout(QUIET_SECONDS + 300)
 def test_ten_minutes_of_disturbances_and_no_failover(watched: Watched, client: WritingClient) -> None:
     node, topology = watched.node, watched.topology
@@ -136,6 +135,7 @@ def restart_at_once(master: MySQLServer) -> None:
     assert time.monotonic() - began < RESTART_SECONDS, "the machine is too slow for this test"
 
 
+@pytest.mark.alone
 def test_with_hold_down_a_restarted_master_stays_master(watched: Watched, client: WritingClient) -> None:
     node, topology = watched.node, watched.topology
     node.configure(FailureHoldDownMilliseconds=HOLD_DOWN_MS)
@@ -148,6 +148,7 @@ def test_with_hold_down_a_restarted_master_stays_master(watched: Watched, client
     assert node.api("audit-recovery") == []
 
 
+@pytest.mark.alone
 def test_without_it_there_is_one_failover_and_the_old_master_is_fenced(
     watched: Watched, client: WritingClient
 ) -> None:

@@ -26,7 +26,7 @@ from tests.docker_engine import engine
 from tests.node import ask
 from tests.servers import short_directory, wait_until
 
-pytestmark = [pytest.mark.long, pytest.mark.heavy, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
 _IMAGE = "orchestray-test-frame:1"

@@ -19,7 +19,7 @@ from tests.promises import Promise
 from tests.raft_nodes import RaftNodes
 from tests.servers import Stage, StandaloneServer, short_directory, wait_until
 
-pytestmark = [pytest.mark.long, pytest.mark.heavy, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 HANDED_OVER_SECONDS = 8.0
 """A call of the store is bounded by 5 s."""

@@ -25,7 +25,7 @@ from tests.node import Node
 from tests.raft_nodes import RaftNodes
 from tests.servers import Stage, short_directory, wait_until
 
-pytestmark = [pytest.mark.long, pytest.mark.heavy, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 _DISK = "size=24m"
 

@@ -11,7 +11,7 @@ from services.sandbox.binaries import Mysqld
 from tests.raft_nodes import RaftNodes
 from tests.servers import wait_until
 
-pytestmark = [pytest.mark.long, pytest.mark.heavy, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

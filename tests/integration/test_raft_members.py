@@ -16,7 +16,7 @@ from tests.certificates import Authority
 from tests.raft_members import SECRET, Member, Setup
 from tests.servers import wait_until_async
 
-pytestmark = [pytest.mark.long, pytest.mark.heavy]
+pytestmark = pytest.mark.long
 
 _FAKETIME = [*map(str, Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))]
 _LONGER_THAN_AN_ELECTION = 2.0

@@ -24,7 +24,7 @@ from tests.node import Node
 from tests.raft_nodes import RaftNodes
 from tests.servers import Stage, general_log, short_directory, start_general_log, wait_until
 
-pytestmark = [pytest.mark.long, pytest.mark.heavy, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 _OF_TERM = re.compile(r"/\* orchestray term=(\d+) step=\S+ \*/")
 
