@@ -26,6 +26,8 @@ __all__ = ["ASIDE_SECONDS", "Holder", "Leadership", "LeaseElection"]
 ASIDE_SECONDS = 30.0
 """So long a node takes no lease after it has met a newer term that its store does not know."""
 
+_LOOKS = 4
+"""So many at another's lease within the time after which it is renewed."""
 _CONFLICTS_TOLD = 5
 """So many attempts in a row that came to nothing are no accident: it is told why nobody is elected."""
 
@@ -54,7 +56,7 @@ class Holder:
 
 
 class LeaseElection:
-    """One seat. ``run`` it as a task, or call ``step`` each ``renew`` seconds; never both.
+    """One seat. ``run`` it as a task, or call ``step`` and ``wait`` in turns; never both.
 
     ``length`` is how long a renewal lasts, in seconds; one that others hold has the length that they
     wrote. ``holds_node_lock`` says that this process has the exclusive lock of the node's data
@@ -115,9 +117,13 @@ class LeaseElection:
             self.last_error = self._aside[1]
 
     async def wait(self) -> None:
-        """Until the next step is due. For who calls ``step``."""
+        """Until the next step is due: each ``renew`` seconds, and at once when another's lease runs out.
+
+        Another's is looked at more often: what was written just after a reading is noticed that much later,
+        and its end with it.
+        """
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._hurried.wait(), self._renew)
+            await asyncio.wait_for(self._hurried.wait(), self._wait)
         self._hurried.clear()
 
     def hurry(self) -> None:
@@ -136,10 +142,10 @@ class LeaseElection:
         await self.release()
 
     async def run(self) -> None:
-        """Step for ever: each ``renew`` seconds, and at once when another's lease runs out."""
+        """Step for ever."""
         while True:
             await self.step()
-            await asyncio.sleep(self._wait)
+            await self.wait()
 
     async def release(self) -> None:
         """Stop acting, then let others take the lease at once. For a clean stop, after ``run`` has ended.
@@ -182,7 +188,7 @@ class LeaseElection:
         )
         if isinstance(action, Wait):
             self._lose()
-            self._wait = min(action.seconds, self._renew)
+            self._wait = min(action.seconds, self._renew / _LOOKS)
             return
         self._wait = self._renew
         if isinstance(action, Take):

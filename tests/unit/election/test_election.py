@@ -194,6 +194,15 @@ async def test_run_steps_by_itself_and_as_soon_as_a_lease_runs_out(store: Store)
     running.cancel()
 
 
+async def test_the_lease_of_another_is_looked_at_more_often_than_ones_own_is_renewed(store: Store) -> None:
+    a, b = (LeaseElection(store.database, node, length=30.0, renew=2.0) for node in "ab")
+    await a.step()
+    await b.step()
+    began = boottime()
+    await b.wait()
+    assert 0.4 < boottime() - began < 1.5
+
+
 async def test_what_is_done_in_the_name_of_an_older_term_is_refused_by_the_store(
     store: Store, clock: Clock
 ) -> None:
