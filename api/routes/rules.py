@@ -80,6 +80,11 @@ async def restart_statements(call: ToCall, host: str, port: str) -> Response:
     if not instance.is_replica:
         raise BadRequestError(f"instance is not a replica: {instance.key}")
     dialect, stop, start = dialect_for(instance.version), [], []
+    if instance.must_name_channel:
+        try:
+            dialect = dialect.of_channel(instance.channel_name)
+        except ValueError as error:
+            raise BadRequestError(f"{instance.key}: {error}") from None
     if instance.receiver_state is ThreadState.RUNNING:
         stop.append(dialect.stop_receiver)
         start.append(dialect.start_receiver)

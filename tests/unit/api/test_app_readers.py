@@ -10,6 +10,7 @@ import pytest
 
 from api.routes.refused import REFUSED
 from services.node_view import RefusedError
+from services.topology.channel import Channel
 from services.topology.instance import CheckOutcome, ThreadState
 from services.topology.keys import InstanceKey
 from services.topology.records import AuditEntry
@@ -59,6 +60,11 @@ async def test_statements_around_another(node: MemoryNode, http: httpx.AsyncClie
         "do 1;",
         "START SLAVE SQL_THREAD;",
     ]
+    several = (Channel(name="east"), Channel(name="west"))
+    node.show([fleet()[0], replace(fleet()[1], channels=several, channel_name="west")])
+    assert (await got(http, path))["Details"][0] == "STOP REPLICA IO_THREAD FOR CHANNEL 'west';"
+    node.show([fleet()[0], replace(fleet()[1], channel_name="it's")])
+    assert "cannot be quoted" in await error_of(http, path)
     assert "is not a replica" in await error_of(http, "restart-replica-statements/orders-1/3306?q=x")
 
 
