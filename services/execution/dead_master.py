@@ -149,7 +149,7 @@ class DeadMasterRecovery:
         rest = [step for step in steps if step.number > turning.number]
         what = "opened" if turning.kind is StepKind.OPEN else "made the master"
         await self._env.journal.say(f"{opened} was {what} before the interruption: completing the recovery")
-        lost = lost_from(details[-1]["lost"])
+        lost = lost_from(details[-1])
         return await self._complete(opened, turning, rest, lost)
 
     def _remember(self, before: Mapping[InstanceKey, Instance]) -> None:
@@ -348,7 +348,7 @@ class DeadMasterRecovery:
         detail = {
             "steps": json.loads(steps_to_json(plan.steps)),
             "before": json.loads(before_to(before)),
-            "lost": lost_to(plan.lost),
+            **lost_to(plan.lost),
             "executed": executed,
             "hooks": self._env.hook_facts,
             "names": [
@@ -368,16 +368,19 @@ class DeadMasterRecovery:
         self._executor.announce(entry)
 
 
-def lost_to(lost: Mapping[InstanceKey, str]) -> list[tuple[str, int, str]]:
-    """Who is lost, and why, as a plan's entry has it."""
-    return [(key.hostname, key.port, why) for key, why in lost.items()]
+def lost_to(lost: Mapping[InstanceKey, str]) -> dict[str, object]:
+    """Who is lost, and why, as a plan's entry has it: ``lost`` is what earlier versions read."""
+    return {
+        "lost": {str(key): why for key, why in lost.items()},
+        "lost_ones": [(key.hostname, key.port, why) for key, why in lost.items()],
+    }
 
 
-def lost_from(journalled: Sequence[Sequence[Any]] | Mapping[str, str]) -> dict[InstanceKey, str]:
-    """Read what ``lost_to`` wrote, or what earlier versions did: ``host:port`` and why."""
-    if isinstance(journalled, Mapping):
-        return {InstanceKey.parse(name): why for name, why in journalled.items()}
-    return {InstanceKey(host, port): why for host, port, why in journalled}
+def lost_from(detail: Mapping[str, Any]) -> dict[InstanceKey, str]:
+    """Read what ``lost_to`` wrote, or earlier versions did."""
+    if "lost_ones" in detail:
+        return {InstanceKey(host, port): why for host, port, why in detail["lost_ones"]}
+    return {InstanceKey.parse(name): why for name, why in detail["lost"].items()}
 
 
 def last_seen(failed: InstanceKey, entries: Sequence[JournalEntry]) -> Instance:

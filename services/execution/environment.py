@@ -56,14 +56,15 @@ class Sessions:
         self._turns: dict[InstanceKey, asyncio.Lock] = {}
         self._silent: dict[InstanceKey, ConnectError] = {}
         self._stopping: dict[InstanceKey, asyncio.Task[None]] = {}
-        self._channels: dict[InstanceKey, str] = {}
+        self._channels: dict[InstanceKey, tuple[str, bool]] = {}
 
     def speak_of_channels(self, instances: Iterable[Instance]) -> None:
         """From now on statements about replication name the channel that is known of a server, where it has
         several or its one has a name."""
         for instance in instances:
             if instance.must_name_channel:
-                self._channels[instance.key] = instance.channel_name
+                several = len(instance.source_channels) > 1
+                self._channels[instance.key] = instance.channel_name, several
 
     async def on(self, key: InstanceKey) -> ActingSession:
         """The session on a server; a new one if there is none or it was lost. Raises as its ``open``."""
@@ -78,7 +79,8 @@ class Sessions:
                 )
                 self._open[key] = session
             if key in self._channels:
-                session.speak_of(self._channels[key])
+                channel, several = self._channels[key]
+                session.speak_of(channel, several=several)
             return session
 
     async def prepare(self, instances: Iterable[Instance]) -> None:

@@ -66,7 +66,10 @@ async def _receiver(session: ActingSession) -> str:
 
 async def _is_stopping(session: ActingSession) -> bool:
     """A STOP there waits for the thread: it has told it to stop, whoever issued it."""
-    return any(
-        str(row["State"]).startswith("Killing ") and "SQL_THREAD" not in str(row["Info"])
+    channel = session.dialect.channel
+    stopping = [
+        str(row["Info"])
         for row in await session.read("SHOW PROCESSLIST")
-    )
+        if str(row["State"]).startswith("Killing ")
+    ]
+    return any("SQL_THREAD" not in said and (channel is None or f"'{channel}'" in said) for said in stopping)

@@ -15,7 +15,8 @@ from services.topology.keys import InstanceKey
 
 __all__ = ["restore"]
 
-_NOT_A_REPLICA = 1200
+_NOT_A_REPLICA = frozenset({1200, 3074, 1617})
+"""It has no source; it has no such channel, in MySQL's words and in MariaDB's."""
 
 
 async def restore(
@@ -83,5 +84,5 @@ async def _threads(
         elif before.applier_state is ThreadState.STOPPED and kinds & started_by_us:
             await session.act(dialect.stop_applier, step=label)
     except StatementError as error:
-        if error.errno != _NOT_A_REPLICA:  # somebody made it something else meanwhile: nothing to start
+        if error.errno not in _NOT_A_REPLICA:  # somebody made it something else meanwhile: nothing to start
             raise

@@ -141,7 +141,7 @@ class Witnesses:
         )
         self._observer.event("witness", said, master, cluster.name)
         try:
-            report = await self._connects(cluster.id, witness, mandate)
+            report = await self._connects(view, master, witness, mandate)
         except (MySQLError, MandateOverError, StoreError) as error:
             report = _Report(Found.UNKNOWN, f"{witness.key} cannot tell: {error}")
         self._not_before[master] = time.monotonic() + report.found.value
@@ -158,12 +158,19 @@ class Witnesses:
                 AuditEntry(at=utc_now(), type="witness", instance=master, message=said)
             )
 
-    async def _connects(self, cluster_id: str, witness: Witness, mandate: Mandate) -> _Report:
-        settings = self._settings()
+    async def _connects(
+        self, view: ClusterView, master: InstanceKey, witness: Witness, mandate: Mandate
+    ) -> _Report:
+        settings, cluster_id = self._settings(), view.cluster.id
         wait_seconds, bounds = settings.WitnessWaitMilliseconds / 1000, timing(settings)
         session = await ActingSession.open(witness.key, login(settings), mandate, timeout=bounds.statement)
         try:
             await _speak_of_its_channel(session)
+            elsewhere = _other_source(await _channel(session), view, master)
+            if elsewhere:
+                return _Report(
+                    Found.UNKNOWN, f"{witness.key} cannot tell: it replicates from {elsewhere} now"
+                )
             if not witness.restart or await _state(session) != "Yes":
                 return await _watched(session, witness.key, wait_seconds)
             name = session.dialect.net_timeout
@@ -226,7 +233,15 @@ async def _speak_of_its_channel(session: ActingSession) -> None:
     rows = await session.read(session.dialect.channels)
     known = apply_replica_status(Instance(key=session.key), rows)
     if known.must_name_channel:
-        session.speak_of(known.channel_name)
+        session.speak_of(known.channel_name, several=len(known.source_channels) > 1)
+
+
+def _other_source(channel: Row, view: ClusterView, master: InstanceKey) -> InstanceKey | None:
+    """From whom it replicates, if not from the master by any of its names."""
+    source = InstanceKey(str(channel.get("Source_Host")), int(channel.get("Source_Port") or 0))
+    known = view.instance(master)
+    names = {master, *(known.also_known_as if known is not None else ())}
+    return None if source in names else source
 
 
 async def _channel(session: ActingSession) -> Row:

@@ -123,6 +123,7 @@ class ActingSession:
     ) -> None:
         self.key = connection.key
         self.dialect: Dialect = server.dialect
+        self.several_channels = False
         self._server = server
         self._connection = connection
         self._mandate = mandate
@@ -176,8 +177,10 @@ class ActingSession:
         session._keeper = asyncio.ensure_future(session._keep_alive())
         return session
 
-    def speak_of(self, channel: str) -> None:
-        """Have ``dialect`` name this channel. Raises StatementError for a name that cannot be quoted."""
+    def speak_of(self, channel: str, *, several: bool) -> None:
+        """Have ``dialect`` name this channel, of ``several``. Raises StatementError for a name that cannot be
+        quoted."""
+        self.several_channels = several
         try:
             self.dialect = self._server.dialect.of_channel(channel)
         except ValueError as error:

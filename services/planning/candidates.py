@@ -115,7 +115,8 @@ def assess(
     """What each reachable replica holds, what of it is errant, and whether it may be promoted.
 
     Errant is what did not come from the failed master: executed by this replica alone, not known of the
-    master, retrieved by nobody, and not numbered by the master itself.
+    master, retrieved by nobody, and not numbered by the master itself. Of two that have other sources as
+    well, what both have executed may be of such a source that they share: it is errant too.
     """
     none = none_of(failed, replicas)
     held = {replica.key: _held(failed, replica, none, policy) for replica in replicas}
@@ -124,12 +125,13 @@ def assess(
         known = known | holdings.retrieved
     everybody = (failed, *replicas, *unreachable)
     uuids = [instance.server_uuid for instance in everybody if instance.server_uuid]
+    several = {replica.key for replica in replicas if len(replica.source_channels) > 1}
     candidates = []
     for replica in replicas:
         holdings = held[replica.key]
         errant = numbered_by_others(holdings.executed - known, failed, replicas)
         for key, others in held.items():
-            if key != replica.key:
+            if key != replica.key and not {key, replica.key} <= several:
                 errant = errant - others.executed
         drainable = replica.key not in policy.undrainable
         bans = _bans(failed, replica, policy)

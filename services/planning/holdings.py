@@ -127,7 +127,11 @@ def _of_mariadb(failed: Instance, replica: Instance) -> Holdings:
     if replica.last_io_errno == _NOT_IN_ITS_BINARY_LOGS:
         why = "was refused by its source (error 1236): whether it is of the same history cannot be told"
         return Holdings(none, none, none, why, unknown=not executed <= history)
-    return Holdings(executed, MariadbGtidSet.reached(replica.gtid_io_pos, history, masters), none)
+    retrieved = MariadbGtidSet.reached(replica.gtid_io_pos, history, masters)
+    if len(replica.source_channels) > 1 and history:
+        # A receiver that is started anew has all domains in its position, those of the other sources too.
+        retrieved = retrieved.in_domains_of(history)
+    return Holdings(executed, retrieved, none)
 
 
 def _servers_of(failed: Instance, replicas: Iterable[Instance]) -> frozenset[int]:

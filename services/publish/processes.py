@@ -163,10 +163,12 @@ async def _end_group(process: asyncio.subprocess.Process) -> None:
     """Every process of the group, those that outlive the shell too."""
     deadline = time.monotonic() + _GRACE_SECONDS
     there = _signal_group(process.pid, signal.SIGTERM)
-    while there and time.monotonic() < deadline:
-        await asyncio.sleep(_LOOK_SECONDS)
-        there = _signal_group(process.pid, None)
-    await _kill_group(process)
+    try:
+        while there and time.monotonic() < deadline:
+            await asyncio.sleep(_LOOK_SECONDS)
+            there = _signal_group(process.pid, None)
+    finally:
+        await _kill_group(process)
 
 
 async def _kill_group(process: asyncio.subprocess.Process) -> None:

@@ -100,6 +100,11 @@ class MariadbGtidSet(TransactionSet):
             total += sum(end - start for start, end in intervals_of(merged))
         return total
 
+    def in_domains_of(self, other: MariadbGtidSet) -> MariadbGtidSet:
+        """The transactions of the domains that ``other`` has any of."""
+        domains = {source.domain for source, _ in other._runs}
+        return MariadbGtidSet(tuple(run for run in self._runs if run[0].domain in domains))
+
     def without(self, servers: Iterable[int]) -> MariadbGtidSet:
         """The transactions of all other servers."""
         unwanted = frozenset(servers)

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 TOLD_SECONDS = 20
 FAILED_OVER_SECONDS = 40
-"""HAProxy's checks, the lease, and a look each second; more, for a machine that is busy."""
+"""HAProxy's checks, the lease, and looks at it; more, for a machine that is busy."""
 
 
 _LACKED = ("known_instances", "clusters", "deposed_masters", "nodes", "shared_secrets")

@@ -27,18 +27,20 @@ class _LeaderDiedError(BaseException):
 
 
 class Both:
-    """``world`` and a server beside it, from which the last replica replicates through ``aside``."""
+    """``world`` and a server beside it, from which two of four replicas replicate through ``aside``."""
 
     def __init__(self, world: World, other: MySQLTopology, main: str) -> None:
         self.world = world
         self.other = other.master
         self.replica = world.replicas[-1]
+        self.several = world.replicas[2:]
         self.main = main
         self.dialect = dialect_for(str(self.replica.query("SELECT VERSION() AS version")[0]["version"]))
         # It has the database that every topology begins with.
         self.other.execute("RESET MASTER" if self.dialect.mariadb else "RESET BINARY LOGS AND GTIDS")
-        if not self.dialect.mariadb:  # its semi-sync is that of all receivers or of none
-            self.replica.execute("SET GLOBAL rpl_semi_sync_replica_enabled = OFF")
+        side = "slave" if self.dialect.mariadb else "replica"
+        for replica in self.several:  # it would be on for all receivers, and that of ``other`` would break
+            replica.execute(f"SET GLOBAL rpl_semi_sync_{side}_enabled = OFF")
         account, change = other.accounts.replication, world.topology.flavour.change_source
         to_other = change.format(
             host=self.other.host, port=self.other.port, user=account.user, password=account.password
@@ -47,13 +49,14 @@ class Both:
         to_master = change.format(
             host=world.master.host, port=world.master.port, user=account.user, password=account.password
         )
-        self.replica.execute(
-            self.dialect.stop_replica,
-            self.dialect.reset_replica_all,
-            self._of(main, to_master),
-            self._of(ASIDE, to_other),
-            *(self.dialect.of_channel(name).start_replica for name in (main, ASIDE)),
-        )
+        for replica in self.several:
+            replica.execute(
+                self.dialect.stop_replica,
+                self.dialect.reset_replica_all,
+                self._of(main, to_master),
+                self._of(ASIDE, to_other),
+                *(self.dialect.of_channel(name).start_replica for name in (main, ASIDE)),
+            )
         self.other.execute("CREATE DATABASE beside", "CREATE TABLE beside.t (id INT PRIMARY KEY)")
         wait_until(lambda: self.runs(ASIDE) and self.runs(main), 20, self.channels)
 
@@ -81,6 +84,13 @@ class Both:
         wait_until(arrived, 10, self.channels)
         return True
 
+    def restart_channels(self) -> None:
+        """After which each may have what came through the other in its position (MariaDB)."""
+        for name in (self.main, ASIDE):
+            channel = self.dialect.of_channel(name)
+            self.replica.execute(channel.stop_replica, channel.start_replica)
+        wait_until(lambda: self.runs(ASIDE) and self.runs(self.main), 20, self.channels)
+
     def threads(self) -> list[int]:
         """Which sessions of the other server send it its binary log: another one after a reconnect."""
         rows = self.other.query("SHOW PROCESSLIST")
@@ -93,7 +103,7 @@ def both(
 ) -> Both:
     mysql = request.param == "mysql"
     make = make_topology if mysql else make_mariadb_topology
-    world = World(make(replicas=3))
+    world = World(make(replicas=4))
     world.create_table()
     options = {} if mysql else {"gtid-domain-id": "7"}
     other = make(replicas=0, semi_sync=None, options=options)
@@ -104,6 +114,7 @@ async def test_it_is_put_under_the_new_master_and_goes_on_with_the_other(both: B
     world = both.world
     world.write(1, 2)
     assert both.receives_from_other(1)
+    both.restart_channels()
     start_general_log(both.replica)
     before = both.threads()
     await world.look()
@@ -112,10 +123,11 @@ async def test_it_is_put_under_the_new_master_and_goes_on_with_the_other(both: B
     outcome = await world.recover()
     assert outcome.succeeded, (outcome, world.journal.said)
     assert not outcome.lost
-    assert outcome.successor != both.replica.key, "not the one to which others write"
+    assert outcome.successor not in {one.key for one in both.several}, "not one to which others write"
     promoted = world.server(outcome.successor)
     wait_until(lambda: both.runs(both.main), 10, both.channels)
     assert both.channels()[both.main]["Source_Port"] == promoted.port
+    assert promoted.query("SHOW DATABASES LIKE 'beside'") == []
     promoted.execute("INSERT INTO app.t VALUES (3)")
     wait_until(lambda: world.rows(both.replica) == {1, 2, 3}, 10)
     _assert_untouched(both, before)

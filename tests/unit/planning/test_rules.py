@@ -551,6 +551,30 @@ def test_rule_11_when_nobody_is_left_to_acknowledge_that_is_said() -> None:
     assert "rpl_semi_sync_source_wait_for_replica_count" in note
 
 
+# Several sources
+
+
+EAST_AND_WEST = (Channel(name="east"), Channel(name="west"))
+
+
+def test_what_replicas_have_from_another_source_is_not_brought_to_the_new_master() -> None:
+    """Two that share one. What only they have of the failed master is."""
+    plan = plan_of(
+        master("m:1-4"),
+        replica("a", "m:1-4", promotion_rule="must"),
+        replica("b", "m:1-5 x:1-9", "m:1-5", channels=EAST_AND_WEST),
+        replica("c", "m:1-4 x:1-9", "m:1-4", channels=EAST_AND_WEST),
+    )
+    assert plan.candidate == key("a")
+    (cover,) = steps(plan, StepKind.COVER)
+    assert cover.source == key("b")
+    assert shown(cover.gtid_set) == "m:1-5"
+    plan = plan_of(master(), replica("a", promotion_rule="must"), *(
+        replica(name, "m:1-5 x:1-9", channels=EAST_AND_WEST) for name in "bc"
+    ))  # fmt: skip
+    assert steps(plan, StepKind.COVER) == []
+
+
 # Rule 12: the failed master is dialled once more before the opening, and deposed after it
 
 

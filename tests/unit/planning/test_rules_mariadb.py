@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.planning.candidates import assess
 from services.planning.master_recovery import estimate, lossless_settings
 from services.planning.plan import Plan, Refusal, StepKind
+from services.topology.channel import Channel
 from services.topology.instance import Instance, ThreadState
 from services.topology.mariadb_gtid import MariadbGtidSet
 from tests.unit.planning.stories import (
@@ -110,6 +111,17 @@ def test_rule_2_what_one_wrote_itself_is_errant() -> None:
     plan = plan_of(master(), replica("a", "0-1-5,0-2-6"), replica("b"))
     assert plan.candidate == key("b")
     assert "errant transactions 0-2-6" in reasons(plan, "a")
+
+
+def test_what_a_replica_has_from_another_source_is_not_brought_to_the_new_master() -> None:
+    """Started anew, a receiver has all domains in its position."""
+    several = (Channel(name=""), Channel(name="aside"))
+    facts = {"gtid_slave_pos": "0-1-5,7-9-3", "channels": several}
+    plan = plan_of(
+        master(), replica("a", promotion_rule="must"), replica("b", "0-1-5,7-9-3", "0-1-5,7-9-3", **facts)
+    )
+    assert plan.candidate == key("a")
+    assert steps(plan, StepKind.COVER) == []
 
 
 def test_rule_2_a_former_masters_transactions_are_not_errant() -> None:
