@@ -19,6 +19,8 @@ from services.sandbox.topology import MySQLTopology, TopologySpec
 from tests.pairs import WITH_PAIR, Pair
 from tests.servers import Stage, StandaloneServer, remove_folders_of_killed_runs
 
+pytest.register_assert_rewrite("tests.recovery_world")  # its assertions are many tests'
+
 # How long an example takes says how busy the machine is, not whether the law holds.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")

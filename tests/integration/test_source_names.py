@@ -59,6 +59,8 @@ def _channel(server: MySQLServer) -> dict[str, Any]:
 
 async def test_their_master_is_recovered(world: World) -> None:
     world.write(1, 2)
+    for replica in world.replicas:  # nothing acknowledges here
+        wait_until(lambda replica=replica: world.rows(replica) == {1, 2})
     world.master.kill()
     outcome = await world.recover()
     promoted = world.assert_sound(outcome, rows=(1, 2))
