@@ -77,6 +77,14 @@ class GroupReplication(SynchronousCluster):
     def rejoin(self, server: StandaloneServer) -> None:
         if not server.is_running:
             server.start()
+        try:
+            self._join_anew(server)
+        except (pymysql.MySQLError, OSError, AssertionError):  # its plugin may hang for good
+            server.kill()
+            server.start()
+            self._join_anew(server)
+
+    def _join_anew(self, server: StandaloneServer) -> None:
         server.execute("STOP GROUP_REPLICATION", "START GROUP_REPLICATION", timeout_seconds=JOIN_SECONDS)
         wait_until(lambda: self.is_member(server), JOIN_SECONDS, server.log_tail)
 
