@@ -10,6 +10,7 @@ import pymysql
 from services.sandbox.binaries import Mysqld
 from services.sandbox.ports import LOOPBACK, free_port
 from services.sandbox.server import Options
+from services.topology.gtid import GtidSet
 from tests.clusters import JOIN_SECONDS, SIZE, SynchronousCluster
 from tests.servers import StandaloneServer, wait_until
 
@@ -30,6 +31,10 @@ _MULTI_PRIMARY: dict[str, str | None] = {
     "loose-group-replication-single-primary-mode": "OFF",
     "loose-group-replication-enforce-update-everywhere-checks": "ON",
 }
+
+
+_BACK_SECONDS = 25.0
+"""It takes four to seven."""
 
 
 class GroupReplication(SynchronousCluster):
@@ -63,30 +68,37 @@ class GroupReplication(SynchronousCluster):
                 f"CHANGE REPLICATION SOURCE TO SOURCE_USER = 'recovery', SOURCE_PASSWORD = '{password}' "
                 "FOR CHANNEL 'group_replication_recovery'",
             )
-        first, *others = self.servers
+        self._found(self.servers[0])
+
+    def _found(self, first: StandaloneServer) -> None:
+        """A group that begins with that server. No other is in one."""
         first.execute(
             "SET GLOBAL group_replication_bootstrap_group = ON",
             "START GROUP_REPLICATION",
             "SET GLOBAL group_replication_bootstrap_group = OFF",
             timeout_seconds=JOIN_SECONDS,
         )
-        for server in others:
-            server.execute("START GROUP_REPLICATION", timeout_seconds=JOIN_SECONDS)
+        for server in self.servers:
+            if server is not first:
+                server.execute("START GROUP_REPLICATION", timeout_seconds=JOIN_SECONDS)
         self.wait_whole()
 
     def rejoin(self, server: StandaloneServer) -> None:
         if not server.is_running:
             server.start()
         try:
-            self._join_anew(server)
-        except (pymysql.MySQLError, OSError, AssertionError):  # its plugin may hang for good
-            server.kill()
-            server.start()
-            self._join_anew(server)
+            server.execute("STOP GROUP_REPLICATION", "START GROUP_REPLICATION", timeout_seconds=_BACK_SECONDS)
+            wait_until(lambda: self.is_member(server), _BACK_SECONDS, server.log_tail)
+        except (pymysql.MySQLError, OSError, AssertionError):
+            self.found_anew()
 
-    def _join_anew(self, server: StandaloneServer) -> None:
-        server.execute("STOP GROUP_REPLICATION", "START GROUP_REPLICATION", timeout_seconds=JOIN_SECONDS)
-        wait_until(lambda: self.is_member(server), JOIN_SECONDS, server.log_tail)
+    def found_anew(self) -> None:
+        """After a majority was away at once the plugin of a server may hang for good."""
+        for server in self.servers:
+            server.kill()
+        for server in self.servers:
+            server.start()
+        self._found(max(self.servers, key=lambda one: GtidSet.parse(one.variable("gtid_executed")).count))
 
     def is_member(self, server: StandaloneServer) -> bool:
         return self._own(server, "member_state") == "ONLINE"
