@@ -154,7 +154,7 @@ class DeadMasterRecovery:
 
     def _remember(self, before: Mapping[InstanceKey, Instance]) -> None:
         self._env.before.update(before)
-        self._env.sessions.speak_of_channels(before.values())
+        self._env.sessions.know(before.values())
 
     async def _promoted_candidate(
         self, entries: Sequence[JournalEntry], steps: Sequence[Step]

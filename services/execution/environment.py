@@ -56,15 +56,12 @@ class Sessions:
         self._turns: dict[InstanceKey, asyncio.Lock] = {}
         self._silent: dict[InstanceKey, ConnectError] = {}
         self._stopping: dict[InstanceKey, asyncio.Task[None]] = {}
-        self._channels: dict[InstanceKey, tuple[str, bool]] = {}
+        self._known: dict[InstanceKey, Instance] = {}
 
-    def speak_of_channels(self, instances: Iterable[Instance]) -> None:
-        """From now on statements about replication name the channel that is known of a server, where it has
-        several or its one has a name."""
-        for instance in instances:
-            if instance.must_name_channel:
-                several = len(instance.source_channels) > 1
-                self._channels[instance.key] = instance.channel_name, several
+    def know(self, instances: Iterable[Instance]) -> None:
+        """From now on statements about replication name the channels that are known of these, where they
+        must."""
+        self._known.update({instance.key: instance for instance in instances})
 
     async def on(self, key: InstanceKey) -> ActingSession:
         """The session on a server; a new one if there is none or it was lost. Raises as its ``open``."""
@@ -78,9 +75,8 @@ class Sessions:
                     key, self._login, self._mandate, timeout=self._timing.statement
                 )
                 self._open[key] = session
-            if key in self._channels:
-                channel, several = self._channels[key]
-                session.speak_of(channel, several=several)
+            if key in self._known:
+                session.speak_of_channel(self._known[key])
             return session
 
     async def prepare(self, instances: Iterable[Instance]) -> None:

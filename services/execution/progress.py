@@ -40,7 +40,7 @@ class Progress:
             return False
         if now - self._moved_at < self._patience * _LOOK_CLOSER:
             return False
-        if self._session.several_channels and now - self._positions_moved_at > self._patience * _OTHERS_WRITE:
+        if self._session.several_sources and now - self._positions_moved_at > self._patience * _OTHERS_WRITE:
             return True
         rows = " ".join(str(row["Value"]) for row in await self._session.read(_ROWS))
         if self._rows not in ("", rows):

@@ -231,9 +231,7 @@ async def _reconnect(session: ActingSession, net_timeout: int) -> None:
 async def _speak_of_its_channel(session: ActingSession) -> None:
     """Where it has several, only the receiver of the one that the API speaks of is restarted and watched."""
     rows = await session.read(session.dialect.channels)
-    known = apply_replica_status(Instance(key=session.key), rows)
-    if known.must_name_channel:
-        session.speak_of(known.channel_name, several=len(known.source_channels) > 1)
+    session.speak_of_channel(apply_replica_status(Instance(key=session.key), rows))
 
 
 def _other_source(channel: Row, view: ClusterView, master: InstanceKey) -> InstanceKey | None:

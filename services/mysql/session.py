@@ -123,7 +123,7 @@ class ActingSession:
     ) -> None:
         self.key = connection.key
         self.dialect: Dialect = server.dialect
-        self.several_channels = False
+        self.several_sources = False
         self._server = server
         self._connection = connection
         self._mandate = mandate
@@ -177,12 +177,16 @@ class ActingSession:
         session._keeper = asyncio.ensure_future(session._keep_alive())
         return session
 
-    def speak_of(self, channel: str, *, several: bool) -> None:
-        """Have ``dialect`` name this channel, of ``several``. Raises StatementError for a name that cannot be
-        quoted."""
-        self.several_channels = several
+    def speak_of_channel(self, known: Instance) -> None:
+        """Have ``dialect`` name the channel that is known of the server, if it must.
+
+        Raises StatementError for a name that cannot be quoted.
+        """
+        if not known.must_name_channel:
+            return
+        self.several_sources = known.has_several_sources
         try:
-            self.dialect = self._server.dialect.of_channel(channel)
+            self.dialect = self._server.dialect.of_channel(known.channel_name)
         except ValueError as error:
             raise StatementError(self.key, str(error)) from None
 

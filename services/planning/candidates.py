@@ -125,7 +125,7 @@ def assess(
         known = known | holdings.retrieved
     everybody = (failed, *replicas, *unreachable)
     uuids = [instance.server_uuid for instance in everybody if instance.server_uuid]
-    several = {replica.key for replica in replicas if len(replica.source_channels) > 1}
+    several = {replica.key for replica in replicas if replica.has_several_sources}
     candidates = []
     for replica in replicas:
         holdings = held[replica.key]
@@ -283,7 +283,7 @@ def _bans(failed: Instance, replica: Instance, policy: PromotionPolicy) -> list[
         bans.append(policy.unfit[replica.key])
     if replica.has_replication_filters:
         bans.append("has replication filters")
-    if len(replica.source_channels) > 1:
+    if replica.has_several_sources:
         bans.append("replicates from several sources: those would go on writing to it")
     return bans
 

@@ -128,7 +128,7 @@ def _of_mariadb(failed: Instance, replica: Instance) -> Holdings:
         why = "was refused by its source (error 1236): whether it is of the same history cannot be told"
         return Holdings(none, none, none, why, unknown=not executed <= history)
     retrieved = MariadbGtidSet.reached(replica.gtid_io_pos, history, masters)
-    if len(replica.source_channels) > 1 and history:
+    if replica.has_several_sources and history:
         # A receiver that is started anew has all domains in its position, those of the other sources too.
         retrieved = retrieved.in_domains_of(history)
     return Holdings(executed, retrieved, none)

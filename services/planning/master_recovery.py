@@ -368,7 +368,7 @@ def _who_acknowledges(semi_sync: SemiSync | None, followers: Sequence[Candidate]
     able = [
         one
         for one in (follower.instance for follower in followers)
-        if one.semi_sync_available and (_acknowledges(one) or len(one.source_channels) < 2)
+        if one.semi_sync_available and (_acknowledges(one) or not one.has_several_sources)
     ]
     able.sort(key=lambda replica: (not _acknowledges(replica), replica.sql_delay_seconds > 0, replica.key))
     on = sum(_acknowledges(replica) for replica in able)

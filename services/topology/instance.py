@@ -228,6 +228,10 @@ class Instance:
         return len(self.channels) > 1 or bool(self.channel_name)
 
     @property
+    def has_several_sources(self) -> bool:
+        return len(self.source_channels) > 1
+
+    @property
     def source_channels(self) -> tuple[Channel, ...]:
         """Its channels but those of Group Replication, which lead to no source of ours."""
         return tuple(one for one in self.channels if not one.name.startswith(GROUP_CHANNELS))

@@ -18,8 +18,8 @@ PATIENCE = 0.05
 class Changing:
     """A session on a server whose rows change all the time."""
 
-    def __init__(self, *, several_channels: bool) -> None:
-        self.several_channels = several_channels
+    def __init__(self, *, several_sources: bool) -> None:
+        self.several_sources = several_sources
         self._rows = count()
 
     async def read(self, _: str) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ class Changing:
 async def test_rows_that_another_source_may_change_count_for_some_time_only(
     several: bool, ends: bool
 ) -> None:
-    progress = Progress(cast("ActingSession", Changing(several_channels=several)), PATIENCE)
+    progress = Progress(cast("ActingSession", Changing(several_sources=several)), PATIENCE)
     began, ended = time.monotonic(), False
     while not ended and time.monotonic() - began < PATIENCE * 20:
         ended = await progress.has_ended("binlog.000001:4")

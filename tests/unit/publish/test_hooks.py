@@ -167,6 +167,19 @@ async def test_one_that_is_not_waited_for_is_bounded_too_and_its_end_is_said(tmp
     assert "took longer than 5 s" in said[3]
 
 
+async def test_one_that_is_cancelled_after_its_time_is_killed_though_it_ignores_sigterm(
+    tmp_path: Path,
+) -> None:
+    told = tmp_path / "told"
+    text = f"trap 'echo $$ >{told}' TERM; while :; do sleep 0.05; done"
+    work = asyncio.ensure_future(run(text, seconds=1))
+    await wait_until_async(lambda: told.exists() and told.read_text().strip(), 10)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    wait_until(lambda: not _runs(int(told.read_text())), 5)
+
+
 async def test_an_interpreter_that_is_not_there_is_a_failure_that_names_it() -> None:
     failures, _ = await run("echo", interpreter="/no/such/shell")
     assert failures == (
