@@ -109,15 +109,18 @@ class Proxy:
             writer.close()
 
     async def _replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1 if self._pause else 65536):
+        while data := await reader.read(65536):
             if self._budget is not None:
                 data, self._budget = data[: self._budget], max(0, self._budget - len(data))
             await self._returns.wait()
+            while self._pause and data:  # asked after the read: it may have been waiting when dribble() came
+                writer.write(data[:1])
+                await writer.drain()
+                data = data[1:]
+                await asyncio.sleep(self._pause)
             writer.write(data)
             await writer.drain()
             if self._budget == 0:
                 if self._cuts:
                     return
                 await asyncio.Event().wait()
-            if self._pause:
-                await asyncio.sleep(self._pause)
