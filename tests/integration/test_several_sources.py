@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 import pymysql
 import pytest
 
+from services.execution.receivers import _is_stopping
 from services.mysql.dialect import dialect_for, modern_columns
+from services.mysql.session import ActingSession
 from services.planning.candidates import PromotionPolicy
 from services.planning.plan import StepKind
 from services.sandbox.topology import MySQLTopology
 from services.topology.records import JournalPhase
 from tests.conftest import MakeTopology
-from tests.recovery_world import World
+from tests.recovery_world import World, login_of
 from tests.servers import general_log, start_general_log, wait_until
 
 ASIDE = "aside"
@@ -158,6 +161,63 @@ async def test_a_later_term_puts_it_back(both: Both) -> None:
     world.write(1)
     threads = both.threads()
     await world.look()
+    await _interrupted_recovery(world)
+    start_general_log(both.replica)
+    world.mandate.term += 1
+    outcome = await world.resume(world.mandate)
+    assert not outcome.succeeded
+    assert both.channels()[both.main]["Replica_IO_Running"] in ("Connecting", "Preparing")
+    _assert_untouched(both, threads)
+
+
+async def test_one_that_somebody_removed_meanwhile_is_left_so(both: Both) -> None:
+    """There is nothing to start any more, which the servers say with an error of their own each."""
+    world = both.world
+    world.write(1)
+    await world.look()
+    await _interrupted_recovery(world)
+    main = both.dialect.of_channel(both.main)
+    both.replica.execute(main.stop_replica, main.reset_replica_all)
+    world.mandate.term += 1
+    said = len(world.journal.said)
+    outcome = await world.resume(world.mandate)
+    assert not outcome.succeeded
+    assert world.journal.said[said:] == ["its node stopped in the middle; nobody had been promoted"]
+    assert list(both.channels()) == [ASIDE]
+    assert both.runs(ASIDE)
+    assert both.receives_from_other(4711)
+
+
+@pytest.mark.parametrize("both", ["mysql"], indirect=True)  # a MariaDB that is as quick shows nothing
+async def test_a_stop_of_the_other_channel_is_not_taken_for_ours(both: Both) -> None:
+    """It waits in the server as ours would, and tells nothing of the receiver that must not acknowledge."""
+    await both.world.look()
+    aside = both.dialect.of_channel(ASIDE)
+    both.other.pause()
+    both.replica.execute(aside.stop_receiver, aside.start_receiver)
+    wait_until(lambda: both.channels()[ASIDE]["Replica_IO_Running"] == "Connecting", 10, both.channels)
+    login, mandate = login_of(both.world.topology), both.world.mandate
+    ours = await ActingSession.open(both.replica.key, login, mandate)
+    ours.speak_of_channel(both.world.seen[both.replica.key])
+    theirs = await ours.beside()
+    theirs.dialect = aside
+    taken_for_ours = []
+    with ThreadPoolExecutor(1) as pool:
+        stop = pool.submit(both.replica.execute, aside.stop_receiver)
+        try:
+            while not await _is_stopping(theirs):
+                assert not stop.done(), "it did not wait: nothing was shown"
+                taken_for_ours.append(await _is_stopping(ours))
+            taken_for_ours.append(await _is_stopping(ours))
+        finally:
+            both.other.resume()
+    await theirs.close()
+    await ours.close()
+    assert not any(taken_for_ours)
+
+
+async def _interrupted_recovery(world: World) -> None:
+    """The master is dead, the receivers are stopped, and so is whoever did that."""
     world.master.kill()
 
     async def interrupted() -> None:
@@ -166,12 +226,6 @@ async def test_a_later_term_puts_it_back(both: Both) -> None:
     world.journal.at(StepKind.SEMI_SYNC_SOURCE, JournalPhase.INTENT, interrupted)
     with pytest.raises(_LeaderDiedError):
         await world.recover()
-    start_general_log(both.replica)
-    world.mandate.term += 1
-    outcome = await world.resume(world.mandate)
-    assert not outcome.succeeded
-    assert both.channels()[both.main]["Replica_IO_Running"] in ("Connecting", "Preparing")
-    _assert_untouched(both, threads)
 
 
 def _assert_untouched(both: Both, threads: list[int]) -> None:

@@ -9,12 +9,14 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pymysql
 import pytest
 from pymysql.cursors import DictCursor
 
+from services.planning.witness import Witness, choose_witness
 from services.sandbox.binaries import Mysqld
 from services.sandbox.server import MySQLServer
 from services.sandbox.topology import MySQLTopology, TopologySpec
@@ -57,8 +59,8 @@ def receiver(server: MySQLServer) -> str:
     return str(server.query("SHOW REPLICA STATUS")[0]["Replica_IO_Running"])
 
 
-def dump_threads(topology: MySQLTopology) -> set[int]:
-    rows = topology.master.query("SHOW PROCESSLIST")
+def dump_threads(server: MySQLServer) -> set[int]:
+    rows = server.query("SHOW PROCESSLIST")
     return {int(row["Id"]) for row in rows if str(row["Command"]).startswith("Binlog Dump")}
 
 
@@ -67,7 +69,7 @@ async def test_a_hung_master_is_found_by_its_witness_and_replaced(
     topology: MySQLTopology, tmp_path: Path, net_timeout: int
 ) -> None:
     world = prepared(topology)
-    before = dump_threads(topology)
+    before = dump_threads(topology.master)
     for server in topology.replicas:
         server.execute(
             f"SET GLOBAL replica_net_timeout = {net_timeout}",
@@ -77,7 +79,7 @@ async def test_a_hung_master_is_found_by_its_witness_and_replaced(
     # former connections count until the master has noticed their end: more than we know may then acknowledge
     wait_until(
         lambda: (
-            not dump_threads(topology) & before
+            not dump_threads(topology.master) & before
             and topology.master.status("Rpl_semi_sync_source_clients") == str(len(topology.replicas))
         )
     )
@@ -234,4 +236,35 @@ async def test_what_a_dead_leader_left_of_a_witness_is_put_back_by_the_next(
         await node.until(lambda: node.heard("was a witness, and its receiver runs as before"))
         assert receiver(witness) in ("Yes", "Connecting")
         assert witness.variable("replica_net_timeout") == "60"
+        assert await node.store.witnesses.open() == {}
+
+
+async def test_a_witness_that_replicates_from_another_by_now_cannot_tell(
+    topology: MySQLTopology, tmp_path: Path
+) -> None:
+    """It was moved after it was last seen; its receiver runs, and that says nothing of the master."""
+    prepared(topology)
+    master = topology.master
+    async with live_node(topology, tmp_path) as node:
+        (view,) = node.views()
+        hangs = replace(node.seen(master.key), last_check_outcome=CheckOutcome.SILENT)
+        view = replace(
+            view, instances=tuple(hangs if one.key == master.key else one for one in view.instances)
+        )
+        chosen = choose_witness(hangs, view.replicas_of(master.key))
+        assert isinstance(chosen, Witness)
+        witness = topology.server(chosen.key)
+        source = next(server for server in topology.replicas if server is not witness)
+        witness.execute(
+            "STOP REPLICA", f"CHANGE REPLICATION SOURCE TO SOURCE_PORT = {source.port}", "START REPLICA"
+        )
+        wait_until(lambda: follows(witness, source))
+        connected = dump_threads(source)
+        node.coordinator.consider(view)
+        said = f"{witness.key} cannot tell: it replicates from {source.key} now"
+        await node.until(lambda: node.heard(said))
+        assert not node.heard("lives")
+        assert not node.heard("is dead")
+        assert witness.variable("replica_net_timeout") == "60"
+        assert dump_threads(source) == connected, "its receiver was not restarted"
         assert await node.store.witnesses.open() == {}
