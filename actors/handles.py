@@ -7,8 +7,10 @@ repeated is called again. An exception of the callee's own comes through as it w
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -28,6 +30,8 @@ from services.node_errors import OutcomeUnknownError, UnavailableError
 __all__ = ["NoAnswerError", "Peer", "ask_ray", "create", "end", "end_and_wait", "names_in_use"]
 
 _GCS_SECONDS = 5.0  # finding, creating or ending an actor
+_THREADS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="ask-ray")
+"""Their own: a Ray head that hangs keeps them, and nothing else that needs a thread waits for it."""
 
 
 class NoAnswerError(OutcomeUnknownError):
@@ -109,8 +113,9 @@ async def end_and_wait(name: str) -> None:
 
 async def ask_ray(work: Callable[[], Any], what: str) -> Any:
     """Calls that block go to a thread. Raises UnavailableError, or what ``work`` raises of itself."""
+    loop, context = asyncio.get_running_loop(), contextvars.copy_context()  # Ray keeps there who calls
     try:
-        return await asyncio.wait_for(asyncio.to_thread(work), _GCS_SECONDS)
+        return await asyncio.wait_for(loop.run_in_executor(_THREADS, context.run, work), _GCS_SECONDS)
     except asyncio.TimeoutError:
         raise UnavailableError(f"Ray did not {what} within {_GCS_SECONDS:g} s") from None
     except RayError as error:

@@ -43,6 +43,7 @@ class GroupReplication(SynchronousCluster):
     def __init__(self, mysqld: Mysqld, *, multi_primary: bool) -> None:
         self._ports = [free_port() for _ in range(SIZE)]
         self._name = str(uuid.uuid4())
+        self._password = secrets.token_urlsafe(12)
         self._multi_primary = multi_primary
         super().__init__(mysqld)
 
@@ -56,19 +57,22 @@ class GroupReplication(SynchronousCluster):
         }
 
     def start(self) -> None:
-        password = secrets.token_urlsafe(12)
         for server in self.servers:
-            server.set_up()
-            server.execute(
-                "SET SESSION sql_log_bin = 0",
-                f"CREATE USER 'recovery'@'%' IDENTIFIED BY '{password}'",
-                "GRANT REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM "
-                "ON *.* TO 'recovery'@'%'",
-                "RESET BINARY LOGS AND GTIDS",
-                f"CHANGE REPLICATION SOURCE TO SOURCE_USER = 'recovery', SOURCE_PASSWORD = '{password}' "
-                "FOR CHANNEL 'group_replication_recovery'",
-            )
+            self._set_up(server)
         self._found(self.servers[0])
+
+    def _set_up(self, server: StandaloneServer) -> None:
+        """It has nothing, and what it needs to join."""
+        server.set_up()
+        server.execute(
+            "SET SESSION sql_log_bin = 0",
+            f"CREATE USER 'recovery'@'%' IDENTIFIED BY '{self._password}'",
+            "GRANT REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM "
+            "ON *.* TO 'recovery'@'%'",
+            "RESET BINARY LOGS AND GTIDS",
+            f"CHANGE REPLICATION SOURCE TO SOURCE_USER = 'recovery', SOURCE_PASSWORD = '{self._password}' "
+            "FOR CHANNEL 'group_replication_recovery'",
+        )
 
     def _found(self, first: StandaloneServer) -> None:
         """A group that begins with that server. No other is in one."""
@@ -93,12 +97,21 @@ class GroupReplication(SynchronousCluster):
             self.found_anew()
 
     def found_anew(self) -> None:
-        """After a majority was away at once the plugin of a server may hang for good."""
+        """After a majority was away at once the plugin of a server may hang for good.
+
+        With several primaries each may have applied what the others have only received, so that no server
+        has all, and none may join another: all but the first are made anew.
+        """
         for server in self.servers:
             server.kill()
         for server in self.servers:
             server.start()
-        self._found(max(self.servers, key=lambda one: GtidSet.parse(one.variable("gtid_executed")).count))
+        first = max(self.servers, key=lambda one: GtidSet.parse(one.variable("gtid_executed")).count)
+        for server in self.servers:
+            if server is not first:
+                server.empty()
+                self._set_up(server)
+        self._found(first)
 
     def is_member(self, server: StandaloneServer) -> bool:
         return self._own(server, "member_state") == "ONLINE"

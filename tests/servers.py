@@ -23,6 +23,7 @@ from pymysql.cursors import DictCursor
 from services.sandbox.accounts import Account
 from services.sandbox.binaries import Mysqld
 from services.sandbox.server import MySQLServer, Options
+from services.sandbox.template import copy_template
 from services.sandbox.topology import MySQLTopology, TopologySpec, new_folder
 
 __all__ = [
@@ -169,6 +170,12 @@ class StandaloneServer(MySQLServer):
             f"GRANT ALL PRIVILEGES ON *.* TO '{self.user}'@'%' WITH GRANT OPTION",
         )
         return self
+
+    def empty(self) -> None:
+        """Kill it, and have it as it was made; ``set_up`` is next."""
+        self.kill()
+        shutil.rmtree(self.data_directory)
+        copy_template(self._mysqld, self.data_directory)
 
     def destroy(self) -> None:
         """Kill it and remove its folder."""

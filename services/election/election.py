@@ -227,7 +227,7 @@ class LeaseElection:
         return self._seen
 
     async def _change(self, action: Renew | Take) -> None:
-        sent = self._clock()  # before the sending, see rule 1
+        held, sent = self._held, self._clock()  # before the sending, see rule 1
 
         def compare_and_set(connection: Connection) -> bool:
             return replace(connection, action.expected, action.lease)
@@ -246,6 +246,8 @@ class LeaseElection:
             # reading tells which, and until then the deadline stands: nobody takes a lease before it.
             self._wait = self._renew / 10
             return
+        if self._held is not held:
+            return  # it was given up, or superseded, while this was on its way: that stands
         earlier_until = 0.0 if self._held is None else self._held.earlier_until
         if isinstance(action, Take):
             earlier_until = self._right_of_earlier_run(action)

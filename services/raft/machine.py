@@ -150,11 +150,11 @@ class Applier:
             except asyncio.TimeoutError:
                 await self._until_it_works(self._machine.check, "check")
                 continue
+            self._arrived.clear()  # before the work: what comes meanwhile is work of the next round
             while self._due:
                 await self._do(self._due.popleft())
             if self._asked and self._core is not None:
                 await self._compact(self._core)
-            self._arrived.clear()
 
     async def _do(self, due: Entry | Snapshot | _Begin) -> None:
         core = self._core

@@ -26,6 +26,7 @@ from services.raft.asking import ANSWER, QUESTION, Answer, Asking, nobody_answer
 from services.raft.channel import FRAME_BYTES_MAX, Channel, accept, greet
 from services.raft.config import RaftConfig, TlsFiles
 from services.raft.errors import PeerError, RaftConfigurationError
+from services.raft.lookup import Lookup
 from services.raft.wire import SNAPSHOT_BYTES_MAX, decode, encode
 
 __all__ = ["Peer", "Peers"]
@@ -54,6 +55,7 @@ class Peer:
         self.dropped = 0
         self._config = config
         self._context = context
+        self._lookup = Lookup(self.address)
         self._queue: deque[bytes] = deque()
         self._parts: deque[bytes] = deque()
         self._bulk = 0
@@ -90,27 +92,42 @@ class Peer:
         self._arrived.set()
 
     async def run(self) -> None:
-        """Dial, send, dial again; for ever."""
+        """Dial, send, dial again; until it is cancelled."""
         pause = _REDIAL_SECONDS[0]
-        while True:
-            try:
-                channel = await self._dial()
-            except (PeerError, OSError, asyncio.TimeoutError) as error:
-                self._failed(error)
-            else:
-                pause = _REDIAL_SECONDS[0]
-                await self._use(channel)
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  (spreads, hides nothing)
-            pause = min(pause * 2, _REDIAL_SECONDS[1])
+        try:
+            while True:
+                try:
+                    channel = await self._dial()
+                except (PeerError, OSError, asyncio.TimeoutError) as error:
+                    self._failed(error)
+                else:
+                    pause = _REDIAL_SECONDS[0]
+                    await self._use(channel)
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  (spreads, hides nothing)
+                pause = min(pause * 2, _REDIAL_SECONDS[1])
+        finally:
+            self._lookup.end()
 
     async def _dial(self) -> Channel:
-        loop = asyncio.get_running_loop()
-        host, port = self.address.host, self.address.port
-        found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), _DIAL_SECONDS)
-        number = str(found[0][4][0])
+        """At the first of its addresses that has somebody who is it."""
+        failures: list[Exception] = []
+        for number in await self._lookup.numbers():
+            try:
+                return await self._dial_at(number)
+            except (PeerError, OSError, asyncio.TimeoutError) as error:
+                failures.append(error)
+        # What somebody there said tells more than that nobody was elsewhere.
+        failure = next((one for one in failures if isinstance(one, PeerError)), failures[-1])
+        if self._lookup.error:
+            raise PeerError(f"{self._lookup.error}; at its last known address: {_said(failure)}")
+        raise failure
+
+    async def _dial_at(self, number: str) -> Channel:
         if not self._config.is_protected and not is_loopback(number):
             raise PeerError(f"{number} is not of this host, and there are neither TLS files nor a secret")
-        dialling = asyncio.open_connection(number, port, ssl=self._context, limit=2 * FRAME_BYTES_MAX)
+        dialling = asyncio.open_connection(
+            number, self.address.port, ssl=self._context, limit=2 * FRAME_BYTES_MAX
+        )
         try:
             channel = Channel(*await asyncio.wait_for(dialling, _DIAL_SECONDS))
         except ssl.SSLError as error:
@@ -160,10 +177,14 @@ class Peer:
             self._arrived.clear()
 
     def _failed(self, error: BaseException) -> None:
-        said = str(error) or type(error).__name__
+        said = _said(error)
         if said != self.error:
             _log.info("raft: no connection", member=self.member, address=str(self.address), error=said)
         self.error = said
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 @dataclass(slots=True)
