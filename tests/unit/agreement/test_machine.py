@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -183,6 +184,29 @@ async def test_a_log_begins_with_what_its_first_leader_had(tmp_path: Path) -> No
         assert await member.store.registrations.downtimes(LATER) == (DOWNTIME,)
         await member.store.audit.add(AuditEntry(at=T0, type="t", message="now"))
         assert await _notes(member.store) == [(2, "now"), (1, "long ago")]
+
+
+async def test_what_is_agreed_on_while_a_snapshot_is_taken_is_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with alone(tmp_path) as member:
+        applier = member.seat.node._applier
+        snapshot = applier._machine.snapshot
+        begun, ends = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> bytes:
+            begun.set()
+            await ends.wait()
+            return await snapshot()
+
+        monkeypatch.setattr(applier._machine, "snapshot", slow)
+        await member.seat.node.snapshot()
+        await asyncio.wait_for(begun.wait(), 10)
+        adding = asyncio.create_task(member.store.audit.add(AuditEntry(at=T0, type="t", message="meanwhile")))
+        await wait_until_async(lambda: applier._due, 10)
+        ends.set()
+        await adding
+        assert await _notes(member.store) == [(1, "meanwhile")]
 
 
 async def test_a_process_started_again_goes_on_in_a_newer_term_only(tmp_path: Path) -> None:

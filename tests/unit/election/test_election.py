@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import delete
@@ -283,3 +284,33 @@ async def test_a_renewal_under_way_brings_nothing_back(store: Store, clock: Cloc
     await a.step()
     assert a.leadership() is None
     assert "db:3306" in a.last_error
+
+
+@pytest.mark.parametrize("given_up", ["released", "superseded"])
+async def test_what_is_given_up_while_a_renewal_is_written_stays_given_up(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, given_up: str
+) -> None:
+    a, b = seat(store, clock, "a"), seat(store, clock, "b")
+    await a.step()
+    write = store.database.write
+    written, answered = asyncio.Event(), asyncio.Event()
+
+    async def answered_late(*arguments: Any, **named: Any) -> Any:
+        done = await write(*arguments, **named)
+        written.set()
+        await answered.wait()
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.database, "write", answered_late)
+        renewing = asyncio.create_task(a.step())
+        await asyncio.wait_for(written.wait(), 10)
+    if given_up == "released":
+        await a.release()
+        await b.step()
+        assert b.leadership() == Leadership(term=2, deadline=103.0)
+    else:
+        a.superseded(1, "db:3306")
+    answered.set()
+    await renewing
+    assert a.leadership() is None, "not even until its next step"
